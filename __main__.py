@@ -1,0 +1,19 @@
+"""The stack: settings -> mesh -> outputs."""
+
+import pulumi
+
+from vpn import outputs, settings
+from vpn.components import VpnMesh, VpnMeshArgs
+
+
+async def main() -> pulumi.Inputs:
+    """Declare the mesh that the stack's configuration describes."""
+    topology = await settings.load()
+    mesh = VpnMesh("mesh", VpnMeshArgs(topology=topology))
+    return {
+        "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
+        "workloads": outputs.workloads(topology),
+    }
+
+
+pulumi.run(main)

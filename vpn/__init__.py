@@ -1,0 +1,1 @@
+"""dstack-vpn: a WireGuard mesh as one Pulumi stack."""

@@ -1,0 +1,17 @@
+"""The mesh as Pulumi component resources."""
+
+from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
+from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
+from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
+from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
+
+__all__ = [
+    "ConfigCarrier",
+    "ConfigCarrierArgs",
+    "VpnMesh",
+    "VpnMeshArgs",
+    "WireGuardNode",
+    "WireGuardNodeArgs",
+    "WorkloadContainer",
+    "WorkloadContainerArgs",
+]

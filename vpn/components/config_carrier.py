@@ -1,0 +1,67 @@
+"""The config carrier: brings every node of a Docker host its files, and says when all have applied them.
+
+The files are no property of a node's container, or every added peer would replace every container. They travel as one
+archive into this one container, which unpacks it into the nodes' volumes; only it is replaced when the mesh changes.
+One upload for all, because Docker takes about 0.2 s for each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from vpn.components.container import container_options, hardened
+
+MEMORY_MIB = 32
+WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigCarrierArgs:
+    """What goes where."""
+
+    container_name: pulumi.Input[str]
+    image: pulumi.Input[str]
+    """Image ID of docker/wireguard."""
+    bundle: pulumi.Input[str]
+    """Base64 of the archive of `vpn.model.bundle`; a secret."""
+    volumes: Mapping[str, pulumi.Input[str]]
+    """Config volume of every node, by the node's name."""
+    nodes: pulumi.Input[Mapping[str, str]]
+    """Container ID of every node: a replaced node is delivered to, and waited for, anew."""
+
+
+class ConfigCarrier(pulumi.ComponentResource):
+    """Healthy, and so created, once every node has applied just these files."""
+
+    container: docker.Container
+
+    def __init__(self, name: str, args: ConfigCarrierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("dstack-vpn:index:ConfigCarrier", name, {}, opts)
+        options = container_options(self, replacement_trigger=args.nodes, additional_secret_outputs=["uploads"])
+        self.container = docker.Container(name, _container(args), options)
+        self.register_outputs({"container": self.container.name})
+
+
+def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
+    return hardened(
+        name=args.container_name,
+        image=args.image,
+        command=["carrier"],
+        memory=MEMORY_MIB,
+        tmpfs=["/run"],
+        network_mode="none",
+        # An upload needs a writable root. It is the archive and nothing else; the volumes hold the same at rest.
+        read_only=False,
+        uploads=[docker.ContainerUploadArgs(file="/bundle.tar.gz", content_base64=args.bundle, permissions="0600")],
+        volumes=[
+            docker.ContainerVolumeArgs(volume_name=volume, container_path=f"/config/{node}")
+            for node, volume in args.volumes.items()
+        ],
+        healthcheck=docker.ContainerHealthcheckArgs(
+            tests=["CMD", "test", "-e", "/run/delivered"], interval="2s", timeout="5s", retries=1
+        ),
+        wait=True,
+        wait_timeout=WAIT_SECONDS,
+    )

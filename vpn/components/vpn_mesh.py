@@ -1,0 +1,115 @@
+"""The whole mesh on one Docker host."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+import pulumi_random as random
+
+from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
+from vpn.components.image import built_image
+from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
+from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
+from vpn.model.bundle import archive
+from vpn.model.keys import KeyRing
+from vpn.model.topology import Node, Topology, Workload
+
+SEED_LENGTH = 43  # letters and digits: 256 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class VpnMeshArgs:
+    """What the mesh is made of."""
+
+    topology: Topology
+    """A checked mesh, from `vpn.model.config.parse` or built by hand."""
+
+
+class VpnMesh(pulumi.ComponentResource):
+    """Nodes, their workloads, the underlay and the keys."""
+
+    nodes: dict[str, WireGuardNode]
+    public_keys: pulumi.Output[dict[str, str]]
+    """Base64 of every node's public key, by the node's name."""
+
+    def __init__(self, name: str, args: VpnMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("dstack-vpn:index:VpnMesh", name, {}, opts)
+        self._topology = args.topology
+        self._prefix = args.topology.name
+        seed = self._seed()
+        self._image = built_image("wireguard", f"{self._prefix}/node", "docker/wireguard", self)
+        self._underlay = self._underlay_network()
+        self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
+        self._carrier(seed)
+        self.workloads = [self._workload(workload) for workload in args.topology.workloads]
+        self.public_keys = pulumi.Output.unsecret(seed.apply(lambda text: public_keys(args.topology, text)))
+        self.register_outputs({"publicKeys": self.public_keys})
+
+    def _seed(self) -> pulumi.Output[str]:
+        """The mesh's one secret; every key is derived from it."""
+        options = pulumi.ResourceOptions(parent=self, additional_secret_outputs=["result"])
+        return pulumi.Output.secret(
+            random.RandomPassword("seed", length=SEED_LENGTH, special=False, opts=options).result
+        )
+
+    def _underlay_network(self) -> docker.Network:
+        topology = self._topology
+        ipam = docker.NetworkIpamConfigArgs(subnet=str(topology.underlay_range), gateway=str(topology.underlay_gateway))
+        return docker.Network(
+            "underlay",
+            name=f"{self._prefix}-network",
+            driver="bridge",
+            ipam_configs=[ipam],
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+
+    def _node(self, node: Node) -> WireGuardNode:
+        args = WireGuardNodeArgs(
+            container_name=f"{self._prefix}-{node.name}",
+            image=self._image.image_id,
+            underlay_network=self._underlay.name,
+            underlay_address=str(node.underlay),
+            site_range=str(node.site),
+            site_gateway=str(node.gateway),
+            site_address=str(node.site_address),
+            listen_port=self._topology.listen_port,
+            host_port=node.host_port,
+        )
+        return WireGuardNode(node.name, args, pulumi.ResourceOptions(parent=self))
+
+    def _carrier(self, seed: pulumi.Output[str]) -> ConfigCarrier:
+        args = ConfigCarrierArgs(
+            container_name=f"{self._prefix}-config",
+            image=self._image.image_id,
+            bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix))),
+            volumes={name: node.config_volume.name for name, node in self.nodes.items()},
+            nodes=pulumi.Output.all(**{name: node.container.id for name, node in self.nodes.items()}),
+        )
+        return ConfigCarrier("config", args, pulumi.ResourceOptions(parent=self))
+
+    def _workload(self, workload: Workload) -> WorkloadContainer:
+        node = self._topology.node(workload.node)
+        args = WorkloadContainerArgs(
+            container_name=workload.name,
+            image=self._workload_image(workload),
+            network=self.nodes[node.name].site_network.name,
+            address=str(workload.address),
+            resolver=str(node.gateway),
+            domain=self._topology.domain,
+            command=workload.command,
+        )
+        return WorkloadContainer(workload.name, args, pulumi.ResourceOptions(parent=self))
+
+    def _workload_image(self, workload: Workload) -> pulumi.Input[str]:
+        if workload.build is not None:
+            return built_image(workload.name, f"{self._prefix}/{workload.name}", workload.build, self).image_id
+        return docker.RemoteImage(
+            workload.name, name=str(workload.image), keep_locally=True, opts=pulumi.ResourceOptions(parent=self)
+        ).image_id
+
+
+def public_keys(topology: Topology, seed: str) -> dict[str, str]:
+    """Base64 of every node's public key."""
+    keys = KeyRing(seed=seed, mesh=topology.name)
+    generation = topology.key_generation
+    return {node.name: keys.private_key(node.name, generation).public().base64() for node in topology.nodes}

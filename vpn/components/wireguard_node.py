@@ -1,0 +1,104 @@
+"""A WireGuard node: the router of one site."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from vpn.components.container import container_options, hardened
+
+CONFIG_FOLDER = "/etc/wireguard"
+MEMORY_MIB = 256
+# NET_ADMIN for links, routes and filters; the others let the resolver bind port 53 and become nobody.
+CAPABILITIES = ("NET_ADMIN", "NET_BIND_SERVICE", "SETGID", "SETUID")
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.ping_group_range": "0 2147483647",  # ping without NET_RAW
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireGuardNodeArgs:
+    """Where a node stands. Its peers and keys are no property of it: they come through its config volume."""
+
+    container_name: pulumi.Input[str]
+    """Name of the container; volume and site network are named after it."""
+    image: pulumi.Input[str]
+    """Image ID of docker/wireguard."""
+    underlay_network: pulumi.Input[str]
+    """Docker network that carries the encrypted packets."""
+    underlay_address: pulumi.Input[str]
+    """IPv4 address on the underlay."""
+    site_range: pulumi.Input[str]
+    """IPv4 range of the workloads, in CIDR notation."""
+    site_gateway: pulumi.Input[str]
+    """Default route and resolver of the workloads; the node itself takes this address."""
+    site_address: pulumi.Input[str]
+    """The address Docker knows the node by at its site."""
+    listen_port: pulumi.Input[int]
+    """UDP port of WireGuard."""
+    host_port: pulumi.Input[int] | None = None
+    """UDP port published on the Docker host; None publishes nothing."""
+
+
+class WireGuardNode(pulumi.ComponentResource):
+    """A hardened router container, its site network and its config volume."""
+
+    container: docker.Container
+    config_volume: docker.Volume
+    site_network: docker.Network
+
+    def __init__(self, name: str, args: WireGuardNodeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("dstack-vpn:index:WireGuardNode", name, {}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.config_volume = docker.Volume(name, name=pulumi.Output.concat(args.container_name, "-config"), opts=child)
+        self.site_network = docker.Network(
+            name, _site(args), pulumi.ResourceOptions(parent=self, delete_before_replace=True)
+        )
+        self.container = docker.Container(name, self._container(args), container_options(self))
+        self.register_outputs({"container": self.container.name, "site": self.site_network.name})
+
+    def _container(self, args: WireGuardNodeArgs) -> docker.ContainerArgs:
+        return hardened(
+            name=args.container_name,
+            image=args.image,
+            hostname=args.container_name,
+            memory=MEMORY_MIB,
+            tmpfs=["/run"],
+            capabilities=CAPABILITIES,
+            sysctls=SYSCTLS,
+            devices=[
+                docker.ContainerDeviceArgs(host_path="/dev/net/tun", container_path="/dev/net/tun", permissions="rwm")
+            ],
+            volumes=[docker.ContainerVolumeArgs(volume_name=self.config_volume.name, container_path=CONFIG_FOLDER)],
+            networks_advanced=self._networks(args),
+            ports=_published(args),
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=["CMD", "health"], interval="30s", timeout="5s", retries=2
+            ),
+        )
+
+    def _networks(self, args: WireGuardNodeArgs) -> list[docker.ContainerNetworksAdvancedArgs]:
+        return [
+            docker.ContainerNetworksAdvancedArgs(name=args.underlay_network, ipv4_address=args.underlay_address),
+            docker.ContainerNetworksAdvancedArgs(name=self.site_network.name, ipv4_address=args.site_address),
+        ]
+
+
+def _site(args: WireGuardNodeArgs) -> docker.NetworkArgs:
+    """A bridge without an address of the host's, so that the node is the only way out."""
+    return docker.NetworkArgs(
+        name=pulumi.Output.concat(args.container_name, "-site"),
+        driver="bridge",
+        ipam_configs=[docker.NetworkIpamConfigArgs(subnet=args.site_range, gateway=args.site_gateway)],
+        options={
+            "com.docker.network.bridge.inhibit_ipv4": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "false",
+        },
+    )
+
+
+def _published(args: WireGuardNodeArgs) -> list[docker.ContainerPortArgs]:
+    if args.host_port is None:
+        return []
+    return [docker.ContainerPortArgs(internal=args.listen_port, external=args.host_port, protocol="udp", ip="0.0.0.0")]  # noqa: S104

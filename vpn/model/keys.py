@@ -1,0 +1,83 @@
+"""WireGuard keys as pure derivations of one secret seed.
+
+Deriving instead of storing means one secret in the Pulumi state for any number of nodes, the same keys on every run,
+and old and new generation at hand at once while keys are rotated.
+"""
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Self
+
+from nacl.bindings import crypto_scalarmult_base
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Key:
+    """32 bytes, written as WireGuard writes them: base64 (wg(8))."""
+
+    raw: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != KEY_BYTES:
+            raise ValueError(f"a WireGuard key has {KEY_BYTES} bytes, not {len(self.raw)}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the base64 form. Raises ValueError when it is not base64 of 32 bytes."""
+        return cls(b64decode(text, validate=True))
+
+    def base64(self) -> str:
+        """The form that wg(8) reads and prints."""
+        return b64encode(self.raw).decode()
+
+
+class PublicKey(Key):
+    """Names a peer; no secret."""
+
+
+class PresharedKey(Key):
+    """Mixed into the handshake of one pair, so that a recorded tunnel outlives a broken X25519 (WireGuard paper, 5.2)."""
+
+
+class PrivateKey(Key):
+    """A node's X25519 secret, clamped."""
+
+    def public(self) -> PublicKey:
+        """The matching public key (RFC 7748, section 6.1)."""
+        return PublicKey(crypto_scalarmult_base(self.raw))
+
+
+def clamp(raw: bytes) -> bytes:
+    """Make 32 bytes a valid X25519 scalar (RFC 7748, section 5)."""
+    scalar = bytearray(raw)
+    scalar[0] &= 248
+    scalar[31] = (scalar[31] & 127) | 64
+    return bytes(scalar)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRing:
+    """All keys of one mesh.
+
+    The label of a derivation names the mesh, the purpose, who it is for and the generation, so no two keys share one.
+    """
+
+    seed: str = field(repr=False)
+    """43 letters and digits from RandomPassword: 256 bits."""
+    mesh: str
+
+    def private_key(self, node: str, generation: int) -> PrivateKey:
+        """The private key of a node in a generation."""
+        return PrivateKey(clamp(self._derive("private", node, str(generation))))
+
+    def preshared_key(self, one: str, other: str, generation: int) -> PresharedKey:
+        """The preshared key of a pair; the same from either side."""
+        return PresharedKey(self._derive("preshared", *sorted((one, other)), str(generation)))
+
+    def _derive(self, *label: str) -> bytes:
+        # NUL cannot be part of a name, so joined labels cannot be mistaken for one another.
+        message = "\0".join((self.mesh, *label)).encode()
+        return blake2b(message, digest_size=KEY_BYTES, key=self.seed.encode(), person=b"dstack-vpn").digest()

@@ -1,0 +1,111 @@
+"""The mesh as one value: nodes, their sites and workloads, and who is whose peer."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from vpn.model.addresses import host, host_number, subnet
+
+SITE_PREFIX = 24
+INTERFACE = "wg0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A plain container at the site of a node; the node is its only way in and out."""
+
+    name: str
+    node: str
+    address: IPv4Address
+    image: str | None = None
+    """Image to pull. Either this or `build`."""
+    build: str | None = None
+    """Folder with a Dockerfile, relative to the project."""
+    command: tuple[str, ...] = ()
+    """Replaces the image's command when not empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A WireGuard router and the numbers that belong to it."""
+
+    name: str
+    address: IPv4Address
+    """On the VPN."""
+    underlay: IPv4Address
+    """On the Docker network that carries the encrypted packets."""
+    site: IPv4Network
+    """The network of its workloads."""
+    host_port: int | None
+    """UDP port published on the Docker host; None when nothing is published."""
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The node's address at its site: default route and resolver of the workloads."""
+        return host(self.site, 1)
+
+    @property
+    def site_address(self) -> IPv4Address:
+        """The address Docker knows the node by at its site; Docker reserves the gateway's for itself."""
+        return host(self.site, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """A checked mesh; every generated file and every resource is a view on it.
+
+    Full mesh: every node is a peer of every other.
+    """
+
+    name: str
+    """Prefix of everything the mesh owns on a Docker host."""
+    domain: str
+    """DNS domain of the mesh."""
+    vpn_range: IPv4Network
+    underlay_range: IPv4Network
+    site_range: IPv4Network
+    listen_port: int
+    """UDP port of WireGuard on every node's underlay address."""
+    mtu: int
+    """MTU of the tunnel in bytes."""
+    keepalive: int
+    """Persistent keepalive in seconds; 0 turns it off (wg(8))."""
+    key_generation: int
+    nodes: tuple[Node, ...]
+    workloads: tuple[Workload, ...]
+
+    @property
+    def underlay_gateway(self) -> IPv4Address:
+        """Docker's own address on the underlay."""
+        return host(self.underlay_range, 1)
+
+    def node(self, name: str) -> Node:
+        """The node of a name. Raises KeyError."""
+        return {node.name: node for node in self.nodes}[name]
+
+    def peers_of(self, node: Node) -> tuple[Node, ...]:
+        """The nodes it has a tunnel with, in the mesh's order."""
+        return tuple(peer for peer in self.nodes if peer.name != node.name)
+
+    def workloads_of(self, node: Node) -> tuple[Workload, ...]:
+        """The workloads at its site."""
+        return tuple(workload for workload in self.workloads if workload.node == node.name)
+
+
+def node_at(
+    name: str,
+    address: IPv4Address,
+    *,
+    vpn: IPv4Network,
+    underlay: IPv4Network,
+    sites: IPv4Network,
+    first_port: int | None,
+) -> Node:
+    """A node whose underlay address, site and published port all follow from its VPN address, so that none ever moves."""
+    number = host_number(vpn, address)
+    return Node(
+        name=name,
+        address=address,
+        underlay=host(underlay, number + 1),
+        site=subnet(sites, SITE_PREFIX, number),
+        host_port=None if first_port is None else first_port + number - 1,
+    )

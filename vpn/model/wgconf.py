@@ -1,0 +1,31 @@
+"""The text of a node's WireGuard configuration, in the format of wg(8)."""
+
+from vpn.model.keys import KeyRing
+from vpn.model.topology import Node, Topology
+
+
+def render(topology: Topology, keys: KeyRing, node: Node) -> str:
+    """What `wg addconf` reads on this node: its own key and one section for every peer."""
+    sections = [_interface(topology, keys, node)]
+    sections += [_peer(topology, keys, node, peer) for peer in topology.peers_of(node)]
+    return "\n".join(sections)
+
+
+def _interface(topology: Topology, keys: KeyRing, node: Node) -> str:
+    private_key = keys.private_key(node.name, topology.key_generation)
+    return f"[Interface]\nPrivateKey = {private_key.base64()}\nListenPort = {topology.listen_port}\n"
+
+
+def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
+    generation = topology.key_generation
+    lines = [
+        "[Peer]",
+        f"# {peer.name}",
+        f"PublicKey = {keys.private_key(peer.name, generation).public().base64()}",
+        f"PresharedKey = {keys.preshared_key(node.name, peer.name, generation).base64()}",
+        f"AllowedIPs = {peer.address}/32, {peer.site}",
+        f"Endpoint = {peer.underlay}:{topology.listen_port}",
+    ]
+    if topology.keepalive:
+        lines.append(f"PersistentKeepalive = {topology.keepalive}")
+    return "\n".join(lines) + "\n"

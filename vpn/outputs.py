@@ -1,0 +1,26 @@
+"""What the stack tells its users, and itself at the next `up`: plain views on the topology."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vpn.model.topology import Topology
+
+
+def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Every node by name: where it is and its public key."""
+    return {
+        node.name: {
+            "container": f"{topology.name}-{node.name}",
+            "address": str(node.address),
+            "endpoint": f"{node.underlay}:{topology.listen_port}",
+            "hostPort": node.host_port,
+            "site": str(node.site),
+            "publicKey": public_keys[node.name],
+        }
+        for node in topology.nodes
+    }
+
+
+def workloads(topology: Topology) -> dict[str, dict[str, str]]:
+    """Every workload by name."""
+    return {workload.name: {"node": workload.node, "address": str(workload.address)} for workload in topology.workloads}

@@ -1,0 +1,45 @@
+"""The only reader of the stack's configuration and of its own last outputs."""
+
+import json
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG
+
+from vpn.model.config import parse
+from vpn.model.problems import ConfigError
+from vpn.model.topology import Topology
+
+
+async def load() -> Topology:
+    """Read the mesh that the stack's configuration declares.
+
+    Raises pulumi.RunError with every mistake of the configuration, before any resource is declared.
+    """
+    try:
+        return parse(_raw_config(), await _previous_addresses())
+    except ConfigError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def _raw_config() -> dict[str, Any]:
+    """Every key of this project's namespace; the values of lists, maps and numbers are JSON."""
+    prefix = f"{pulumi.get_project()}:"
+    return {key.removeprefix(prefix): _value(text) for key, text in CONFIG.get().items() if key.startswith(prefix)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+async def _previous_addresses() -> dict[str, str]:
+    """Where nodes and workloads were after the last `up`, by name, as the stack's own outputs tell."""
+    own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
+    details = [await own.get_output_details(name) for name in ("nodes", "workloads")]
+    entries: dict[str, Any] = {}
+    for detail in details:
+        entries |= detail.value or {}
+    return {name: entry["address"] for name, entry in entries.items()}
