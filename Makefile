@@ -1,0 +1,16 @@
+.PHONY: up down test check bench help
+BOOTSTRAP = python3 -m bootstrap
+CHECKS = ruff check && ruff format --check && mypy && shellcheck $$(grep -rlE '^\#!/bin/(ba|da)?sh' docker .ci)
+
+up: ## Bring up the mesh of stack dev, whatever the machine lacks for it, and prove that it works
+	@$(BOOTSTRAP) up
+down: ## Destroy everything that `make up` made
+	@$(BOOTSTRAP) down
+test: ## Run all tests
+	@$(BOOTSTRAP) run -- python -m pytest
+check: ## Lint, format check, types, shell scripts
+	@$(BOOTSTRAP) run --no-docker -- sh -ec "$(CHECKS)"
+bench: ## Measure throughput, times and memory
+	@$(BOOTSTRAP) run -- python -m tests.bench
+help: ## Show this list
+	@sed -nE 's/^([a-z]+): ## /\1\t/p' Makefile
