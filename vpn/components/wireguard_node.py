@@ -9,8 +9,8 @@ from vpn.components.container import container_options, hardened
 
 CONFIG_FOLDER = "/etc/wireguard"
 MEMORY_MIB = 256
-# NET_ADMIN for links, routes and filters; the others let the resolver bind port 53 and become nobody.
-CAPABILITIES = ("NET_ADMIN", "NET_BIND_SERVICE", "SETGID", "SETUID")
+# NET_ADMIN for links, routes and filters; the others let the resolver bind port 53, become nobody and hear of reloads.
+CAPABILITIES = ("NET_ADMIN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv4.ping_group_range": "0 2147483647",  # ping without NET_RAW

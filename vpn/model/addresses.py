@@ -1,6 +1,6 @@
 """Addresses that stay: who has one keeps it, whoever else comes or goes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 
@@ -31,24 +31,22 @@ def subnet(network: IPv4Network, prefix: int, number: int) -> IPv4Network:
 
 
 def assign(
-    names: Sequence[str], fixed: Mapping[str, int], previous: Mapping[str, int], free: Iterable[int]
+    names: Sequence[str], fixed: Mapping[str, int], previous: Mapping[str, int], usable: range
 ) -> dict[str, int]:
-    """Give every name a number: the fixed one, else the one it had before, else the lowest free one in order of names.
+    """Give every name a number: the fixed one, else the one it had before, else the lowest that is free.
 
-    Raises ValueError when `free`, which lists the usable numbers in order, runs out.
+    Raises ValueError when there are more names than usable numbers.
     """
-    usable = dict.fromkeys(free)
     taken = {name: fixed[name] for name in names if name in fixed}
     for name in names:
-        number = previous.get(name)
+        number = previous.get(name, -1)
         if name not in taken and number in usable and number not in taken.values():
             taken[name] = number
     used = set(taken.values())
-    spare = (number for number in usable if number not in used)
+    free = (number for number in usable if number not in used)
     for name in names:
         if name not in taken:
-            try:
-                taken[name] = next(spare)
-            except StopIteration:
-                raise ValueError(f"no free address for {name}") from None
+            taken[name] = next(free, -1)
+    if -1 in taken.values():
+        raise ValueError(f"{len(names)} names, {len(usable)} numbers")
     return {name: taken[name] for name in names}

@@ -39,7 +39,7 @@ class PublicKey(Key):
 
 
 class PresharedKey(Key):
-    """Mixed into the handshake of one pair, so that a recorded tunnel outlives a broken X25519 (WireGuard paper, 5.2)."""
+    """Mixed into the handshakes of one pair: a recording stays closed if X25519 is broken (WireGuard paper, 5.2)."""
 
 
 class PrivateKey(Key):

@@ -92,15 +92,13 @@ class Topology:
 
 
 def node_at(
-    name: str,
-    address: IPv4Address,
-    *,
-    vpn: IPv4Network,
-    underlay: IPv4Network,
-    sites: IPv4Network,
-    first_port: int | None,
+    name: str, address: IPv4Address, ranges: tuple[IPv4Network, IPv4Network, IPv4Network], *, first_port: int | None
 ) -> Node:
-    """A node whose underlay address, site and published port all follow from its VPN address, so that none ever moves."""
+    """Place a node. Its underlay address, site and published port follow from its VPN address, so that none ever moves.
+
+    `ranges` are those of the VPN, the underlay and the sites.
+    """
+    vpn, underlay, sites = ranges
     number = host_number(vpn, address)
     return Node(
         name=name,

@@ -1,0 +1,83 @@
+"""Typed values out of an untyped configuration; what is wrong on the way is noted, not raised."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from vpn.model.addresses import host_count, host_number
+from vpn.model.problems import ConfigError, Problem
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LABEL_FIX = "use 1 to 63 of a-z, 0-9 and '-', not '-' at an end (RFC 1123, 2.1)"
+
+
+@dataclass
+class Reader:
+    """Reads one configuration and collects its mistakes."""
+
+    raw: Mapping[str, Any]
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, path: str, value: object, reason: str, fix: str) -> None:
+        """Note a mistake."""
+        self.problems.append(Problem(path=path, value=value, reason=reason, fix=fix))
+
+    def stop_if_wrong(self) -> None:
+        """Raise ConfigError with all mistakes noted so far, if there are any."""
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def check_keys(self, path: str, mapping: Mapping[str, Any], known: Sequence[str]) -> None:
+        """Note every key that nobody reads."""
+        for key in mapping:
+            if key not in known:
+                self.wrong(f"{path}{key}", mapping[key], "is not a known key", f"one of {', '.join(known)}")
+
+    def text(self, path: str, value: Any, pattern: re.Pattern[str], fix: str) -> str:
+        """A text of a form; as it is, when it has another."""
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            self.wrong(path, value, "is not a valid name", fix)
+        return str(value)
+
+    def number(self, key: str, low: int, high: int) -> int:
+        """A whole number between two others; `low` when it is none."""
+        value = self.raw.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        self.wrong(key, value, f"is not a whole number from {low} to {high}", f"choose one from {low} to {high}")
+        return low
+
+    def network(self, key: str) -> IPv4Network | None:
+        """An IPv4 range; None when it is none."""
+        value = self.raw.get(key)
+        try:
+            return IPv4Network(value if isinstance(value, str) else "")
+        except ValueError as error:
+            self.wrong(key, value, f"is not an IPv4 range ({error})", "write it like 10.0.0.0/24, host bits zero")
+            return None
+
+    def entries(self, key: str, known: Sequence[str]) -> list[Mapping[str, Any]]:
+        """A list of mappings with known keys; what is no mapping becomes an empty one, so that indices stay true."""
+        value = self.raw.get(key) or []
+        if not isinstance(value, list):
+            self.wrong(key, value, "is not a list", f"write {key} as a list of entries with {', '.join(known)}")
+            return []
+        return [self._entry(f"{key}[{index}]", entry, known) for index, entry in enumerate(value)]
+
+    def _entry(self, path: str, entry: Any, known: Sequence[str]) -> Mapping[str, Any]:
+        if not isinstance(entry, Mapping):
+            self.wrong(path, entry, "is not a mapping", f"write it like '- {known[0]}: ...'")
+            return {}
+        self.check_keys(f"{path}.", entry, known)
+        return entry
+
+
+def number_in(network: IPv4Network, value: object) -> int | None:
+    """Which host of a network a text names; None when none of it."""
+    try:
+        number = host_number(network, IPv4Address(value if isinstance(value, str) else ""))
+    except ValueError:
+        return None
+    return number if 1 <= number <= host_count(network) else None
