@@ -15,7 +15,12 @@ IMAGE = "debian:trixie-slim"
 PULL_SECONDS = 180
 FIX = f"docker pull {IMAGE}, or `docker load` it from a machine that has it"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+# Debian's ca-certificates writes its bundle anew when an image installs it, and takes in what lies here.
+LOCAL = "usr/local/share/ca-certificates/host.crt"
+# debootstrap copies the host's name and resolver, which are nobody else's business.
 UNUSED = (
+    "./etc/hostname",
+    "./etc/resolv.conf",
     "./var/lib/apt/lists/*",
     "./var/cache/apt/*",
     "./usr/share/doc/*",
@@ -74,9 +79,9 @@ def _adapt(root: Path) -> None:
         (root / name).write_text(text)
     # The host may sit behind a proxy with a certificate of its own, which builds must trust as the host does.
     bundle = Path("/") / BUNDLE
-    if bundle.exists():
-        (root / BUNDLE).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle, root / BUNDLE)
+    for target in (BUNDLE, LOCAL) if bundle.exists() else ():
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle, root / target)
 
 
 def _load(root: Path, archive: Path, env: Mapping[str, str]) -> None:

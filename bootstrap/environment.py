@@ -12,10 +12,11 @@ def prepare(*, docker: bool = True) -> dict[str, str]:
     python_env.ensure(env)
     folders = [VENV / "bin"]
     if docker:
-        folders += pulumi_tools.ensure(env)
+        # What the user may have to mend comes before the step that can take ten minutes.
         env |= docker_engine.host_of_context(env)
         docker_engine.ensure(env)
-        base_image.ensure(env)
         env |= backend.ensure(env)
+        base_image.ensure(env)
+        folders += pulumi_tools.ensure(env)
     env["PATH"] = os.pathsep.join([*map(str, folders), env.get("PATH", os.defpath)])
     return env | {"VIRTUAL_ENV": str(VENV)}

@@ -16,8 +16,8 @@ from bootstrap.failure import BootstrapError
 PROJECT_FILE = "Pulumi.yaml"
 SALT = "encryptionsalt:"
 UNLOCK_FIX = (
-    "set PULUMI_CONFIG_PASSPHRASE_FILE to the file with the passphrase that the stack was made with "
-    "(unset it, and PULUMI_CONFIG_PASSPHRASE, to use the generated one)"
+    "set PULUMI_CONFIG_PASSPHRASE_FILE to the file with the stack's passphrase; "
+    "without a backend of your own, unset it and PULUMI_CONFIG_PASSPHRASE: the generated one is then used"
 )
 
 
@@ -112,30 +112,41 @@ class Stack:
         return ["--stack", self.name, "--config-file", str(self.config)]
 
     def _shown(self, *arguments: str, cwd: Path) -> int:
-        status = subprocess.run(["pulumi", *arguments, *self._options()], env=self.env, cwd=cwd, check=False).returncode
+        with subprocess.Popen(["pulumi", *arguments, *self._options()], env=self.env, cwd=cwd) as process:
+            status = _patiently(process)
         if status:
             say(f"pulumi {arguments[0]} ended with status {status}: the reason is above. What was done stays recorded;")
             say("mend the cause and run the same command again, it goes on from there.")
         return status
 
-    def _captured(self, *arguments: str, fix: str) -> command.Result:
+    def _captured(self, *arguments: str, fix: str, reason: str = "Pulumi refused") -> command.Result:
         ask = ["pulumi", "--cwd", str(self.folder), "--non-interactive", *arguments]
         result = command.ask(ask, env=self.env)
         if not result.ok:
-            raise BootstrapError(f"exit status {result.status}", fix=fix, command=ask, log=result.output)
+            raise BootstrapError(reason, fix=fix, command=ask, log=result.output)
         return result
 
     def _check_passphrase(self) -> None:
         """Encrypt something into a copy of the config: the cheapest command that needs the passphrase."""
         if not salt_of(self.config.read_text()):
             return
-        probe = self.config.with_suffix(".probe")
+        probe = self.config.with_name(f"probe.{self.source.name}")
         shutil.copyfile(self.config, probe)
         try:
             options = ("--stack", self.name, "--config-file", str(probe))
-            self._captured("config", "set", "--secret", "probe", "probe", *options, fix=UNLOCK_FIX)
+            reason = "the passphrase does not open the stack's secrets"
+            self._captured("config", "set", "--secret", "probe", "probe", *options, fix=UNLOCK_FIX, reason=reason)
         finally:
             probe.unlink()
+
+
+def _patiently(process: subprocess.Popen[bytes]) -> int:
+    """Wait for Pulumi even when interrupted: it got the same signal, and must finish what it began."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def salt_of(config: str) -> str:
