@@ -1,6 +1,6 @@
 .PHONY: up down test check bench help
 BOOTSTRAP = python3 -m bootstrap
-CHECKS = ruff check && ruff format --check && mypy && shellcheck $$(grep -rlE '^\#!/bin/(ba|da)?sh' docker .ci)
+CHECKS = ruff check; ruff format --check; mypy; grep -rlE '^\#!.*/(ba|da)?sh$$' docker .ci | xargs shellcheck
 
 up: ## Bring up the mesh of stack dev, whatever the machine lacks for it, and prove that it works
 	@$(BOOTSTRAP) up
@@ -9,7 +9,7 @@ down: ## Destroy everything that `make up` made
 test: ## Run all tests
 	@$(BOOTSTRAP) run -- python -m pytest
 check: ## Lint, format check, types, shell scripts
-	@$(BOOTSTRAP) run --no-docker -- sh -ec "$(CHECKS)"
+	@$(BOOTSTRAP) run --no-docker -- sh -euc "$(CHECKS)"
 bench: ## Measure throughput, times and memory
 	@$(BOOTSTRAP) run -- python -m tests.bench
 help: ## Show this list
