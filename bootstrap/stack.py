@@ -91,6 +91,7 @@ class Stack:
             remove = ("stack", "rm", "--yes", "--preserve-config", self.name)
             self._captured(*remove, fix=f"pulumi stack rm {self.name}")
             self.config.unlink()
+            say(f"Stack {self.name} is removed; caches and the Docker engine stay.")
         return status
 
     def outputs(self) -> dict[str, Any]:
