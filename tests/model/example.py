@@ -1,0 +1,40 @@
+"""The mesh of the dev stack, written by hand, and a seed to derive its keys from."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+from vpn.model.keys import KeyRing
+from vpn.model.topology import Node, Topology, Workload
+
+SEED = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+KEYS = KeyRing(seed=SEED, mesh="wireguard")
+
+NODE_A = Node(
+    name="node-a",
+    address=IPv4Address("10.0.0.1"),
+    underlay=IPv4Address("172.20.0.2"),
+    site=IPv4Network("10.64.1.0/24"),
+    host_port=51820,
+)
+NODE_B = Node(
+    name="node-b",
+    address=IPv4Address("10.0.0.2"),
+    underlay=IPv4Address("172.20.0.3"),
+    site=IPv4Network("10.64.2.0/24"),
+    host_port=51821,
+)
+MESH = Topology(
+    name="wireguard",
+    domain="vpn.dstack",
+    vpn_range=IPv4Network("10.0.0.0/24"),
+    underlay_range=IPv4Network("172.20.0.0/16"),
+    site_range=IPv4Network("10.64.0.0/16"),
+    listen_port=51820,
+    mtu=1420,
+    keepalive=25,
+    key_generation=1,
+    nodes=(NODE_A, NODE_B),
+    workloads=(
+        Workload(name="nginx-server", node="node-a", address=IPv4Address("10.64.1.3"), build="docker/nginx"),
+        Workload(name="test-client", node="node-b", address=IPv4Address("10.64.2.3"), build="docker/test-client"),
+    ),
+)

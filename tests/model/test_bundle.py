@@ -1,0 +1,144 @@
+"""What the nodes of a Docker host read."""
+
+import io
+import tarfile
+from base64 import b64decode
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.model.example import KEYS, MESH, NODE_A
+from tests.model.strategies import configs, key_rings, topologies
+from tests.model.test_firewall import FILTER_OF_NODE_A
+from tests.model.test_names import HOSTS
+from tests.model.test_wgconf import WG0_OF_NODE_A
+from vpn.model.bundle import archive, node_files
+from vpn.model.config import parse
+from vpn.model.keys import KeyRing
+from vpn.model.topology import Topology
+
+FILES = ["hosts", "nftables.nft", "node.env", "wg0.conf", "SHA256SUMS"]
+
+ENVIRONMENT_OF_NODE_A = """\
+NODE=node-a
+ADDRESS=10.0.0.1/32
+MTU=1420
+MESH_RANGES="10.0.0.0/24 10.64.0.0/16"
+SITE_RANGE=10.64.1.0/24
+SITE_GATEWAY=10.64.1.1/24
+UNDERLAY_GATEWAY=172.20.0.1
+DOMAIN=vpn.dstack
+"""
+
+SUMS_OF_NODE_A = """\
+0fadcd883c2843259318dc3f8f10e7bf112f28b89988a47466879db69a51424a  hosts
+2a2e724a68b5c4077ec7646630d48509e637ccd27fd53bd2da97be58ab5d929c  nftables.nft
+094cecc346cb513729a1504ac69f10ba1eadfc88042e3a6f027dd1e7e6c05fa9  node.env
+862fd748a5d9aa0f2fd63f2f5f4dab04ff1d0c7090dafd10f4ceaa9501d934ed  wg0.conf
+"""
+
+
+def unpack(bundle: str) -> dict[str, tuple[int, bytes]]:
+    """Mode and content of every file, in the archive's order."""
+    with tarfile.open(fileobj=io.BytesIO(b64decode(bundle))) as tar:
+        return {entry.name: (entry.mode, content(tar, entry)) for entry in tar}
+
+
+def content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(entry)
+    assert file, f"{entry.name} is no file"
+    return file.read()
+
+
+def test_the_files_of_node_a() -> None:
+    assert node_files(MESH, KEYS, NODE_A) == {
+        "hosts": HOSTS,
+        "nftables.nft": FILTER_OF_NODE_A,
+        "node.env": ENVIRONMENT_OF_NODE_A,
+        "wg0.conf": WG0_OF_NODE_A,
+        "SHA256SUMS": SUMS_OF_NODE_A,
+    }
+
+
+def test_the_archive_has_a_folder_for_every_node() -> None:
+    assert {name: text.decode() for name, (_, text) in unpack(archive(MESH, KEYS)).items()} == {
+        f"{node.name}/{name}": text for node in MESH.nodes for name, text in node_files(MESH, KEYS, node).items()
+    }
+
+
+@given(topologies(), key_rings())
+def test_equal_input_gives_equal_bytes(mesh: Topology, keys: KeyRing) -> None:
+    assert archive(mesh, keys) == archive(mesh, KeyRing(seed=keys.seed, mesh=keys.mesh))
+
+
+def test_the_archive_does_not_tell_when_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = archive(MESH, KEYS)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert archive(MESH, KEYS) == before
+
+
+@given(topologies(), key_rings())
+def test_only_the_owner_reads_a_file(mesh: Topology, keys: KeyRing) -> None:
+    assert {mode for mode, _ in unpack(archive(mesh, keys)).values()} == {0o600}
+
+
+@given(topologies(), key_rings())
+def test_the_checksums_come_last_and_match(mesh: Topology, keys: KeyRing) -> None:
+    files = unpack(archive(mesh, keys))
+    assert list(files) == [f"{node.name}/{name}" for node in mesh.nodes for name in FILES]
+    for node in mesh.nodes:
+        sums = [f"{sha256(files[f'{node.name}/{name}'][1]).hexdigest()}  {name}\n" for name in FILES[:-1]]
+        assert files[f"{node.name}/SHA256SUMS"][1].decode() == "".join(sums)
+
+
+@given(topologies(min_nodes=2), key_rings())
+def test_a_node_reads_no_private_key_but_its_own(mesh: Topology, keys: KeyRing) -> None:
+    texts = {node.name: "".join(node_files(mesh, keys, node).values()) for node in mesh.nodes}
+    private = {node.name: keys.private_key(node.name, mesh.key_generation).base64() for node in mesh.nodes}
+    assert {(reader, owner) for reader in texts for owner in private if private[owner] in texts[reader]} == {
+        (name, name) for name in texts
+    }
+
+
+@st.composite
+def grown(draw: st.DrawFn) -> tuple[Topology, Topology]:
+    """A mesh before and after one node was added anywhere in the list."""
+    config: dict[str, Any] = draw(configs())
+    before = parse(config)
+    place = draw(st.integers(0, len(before.nodes)))
+    nodes = [*config["nodes"][:place], {"name": "newcomer"}, *config["nodes"][place:]]
+    previous = {node.name: str(node.address) for node in before.nodes}
+    previous |= {workload.name: str(workload.address) for workload in before.workloads}
+    return before, parse(config | {"nodes": nodes}, previous)
+
+
+@given(grown(), key_rings())
+def test_an_added_node_adds_a_peer_and_a_name_to_the_others_and_changes_nothing_else(
+    meshes: tuple[Topology, Topology], keys: KeyRing
+) -> None:
+    before, after = meshes
+    newcomer = after.node("newcomer")
+    for node in before.nodes:
+        old, new = node_files(before, keys, node), node_files(after, keys, node)
+        assert [name for name in FILES if new[name] != old[name]] == ["hosts", "wg0.conf", "SHA256SUMS"]
+        assert added(old["hosts"], new["hosts"], "\n") == [f"{newcomer.address} newcomer.vpn.dstack newcomer"]
+        assert ["# newcomer" in peer for peer in added(old["wg0.conf"].rstrip(), new["wg0.conf"].rstrip(), "\n\n")] == [
+            True
+        ]
+
+
+def added(old: str, new: str, separator: str) -> list[str]:
+    """The parts of a text that are new; fails when an old one is gone or has another place."""
+    rest = iter(old.split(separator))
+    awaited = next(rest, None)
+    parts = []
+    for part in new.split(separator):
+        if part == awaited:
+            awaited = next(rest, None)
+        else:
+            parts.append(part)
+    assert awaited is None, f"{awaited!r} is gone"
+    return parts
