@@ -1,0 +1,255 @@
+"""The whole program: what it registers, and what of it stays when the configuration changes."""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from tests.components.harness import Engine, Resource, Unknown
+from tests.model.stack_files import DEV, PROJECT
+from vpn.components.image import context_hash
+
+MESH, NODE, CARRIER, WORKLOAD = (
+    f"dstack-vpn:index:{name}" for name in ("VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer")
+)
+CONTAINER, NETWORK, VOLUME, IMAGE = (
+    f"docker:index/{name[0].lower()}{name[1:]}:{name}" for name in ("Container", "Network", "Volume", "RemoteImage")
+)
+
+DEV_STACK = [
+    # type, name, parent
+    (NETWORK, "underlay", "mesh"),
+    (NETWORK, "node-a", "node-a"),
+    (NETWORK, "node-b", "node-b"),
+    (VOLUME, "node-a", "node-a"),
+    (VOLUME, "node-b", "node-b"),
+    (IMAGE, "nginx-server", "mesh"),
+    (IMAGE, "test-client", "mesh"),
+    (IMAGE, "wireguard", "mesh"),
+    (CONTAINER, "config", "config"),
+    (CONTAINER, "nginx-server", "nginx-server"),
+    (CONTAINER, "node-a", "node-a"),
+    (CONTAINER, "node-b", "node-b"),
+    (CONTAINER, "test-client", "test-client"),
+    (CARRIER, "config", "mesh"),
+    (MESH, "mesh", "dstack-vpn-dev"),
+    (NODE, "node-a", "mesh"),
+    (NODE, "node-b", "mesh"),
+    (WORKLOAD, "nginx-server", "mesh"),
+    (WORKLOAD, "test-client", "mesh"),
+    ("random:index/randomPassword:RandomPassword", "seed", "mesh"),
+    ("pulumi:pulumi:Stack", "dstack-vpn-dev", ""),
+]
+
+OUTPUTS = {
+    "nodes": {
+        "node-a": {
+            "container": "wireguard-node-a",
+            "address": "10.0.0.1",
+            "endpoint": "172.20.0.2:51820",
+            "hostPort": 51820,
+            "site": "10.64.1.0/24",
+            "publicKey": "BLWV2dMEZgI15/DBn3kBEiUskykrMt2Y1SeBJZcoQxQ=",
+        },
+        "node-b": {
+            "container": "wireguard-node-b",
+            "address": "10.0.0.2",
+            "endpoint": "172.20.0.3:51820",
+            "hostPort": 51821,
+            "site": "10.64.2.0/24",
+            "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
+        },
+    },
+    "workloads": {
+        "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
+        "test-client": {"node": "node-b", "address": "10.64.2.3"},
+    },
+}
+
+HOST_NAME_MAX = 64  # sethostname(2) on Linux; Docker says "invalid argument" when the container starts
+
+A, B, C = ({"name": f"node-{letter}"} for letter in "abc")
+WEB = {"name": "web", "node": "node-b", "image": "nginx:1.29"}
+
+
+def by_urn(engine: Engine) -> dict[str, Resource]:
+    return {resource.urn: resource for resource in engine.registered}
+
+
+def containers(engine: Engine) -> dict[str, Resource]:
+    """All containers but the carrier, which is what changes."""
+    return {one.name: one for one in engine.all("Container") if one.name != "config"}
+
+
+@pytest.fixture(scope="module")
+def dev() -> Engine:
+    return Engine().up(DEV)
+
+
+# --- what it registers
+
+
+def test_the_resources_of_the_dev_stack(dev: Engine) -> None:
+    assert sorted((one.type, one.name, one.parent) for one in dev.registered) == sorted(DEV_STACK)
+
+
+def test_the_outputs_of_the_dev_stack_are_public(dev: Engine) -> None:
+    assert dev.outputs["Stack"] == OUTPUTS
+
+
+def test_every_component_says_that_it_is_complete(dev: Engine) -> None:
+    assert set(dev.outputs) == {"Stack", "VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer"}
+
+
+def test_a_second_run_registers_the_same(dev: Engine) -> None:
+    assert by_urn(Engine(previous=dev.outputs["Stack"]).up(DEV)) == by_urn(dev)
+
+
+def test_a_preview_registers_the_same_resources_so_none_depends_on_an_output(dev: Engine) -> None:
+    preview = Engine(preview=True).up(DEV)
+    assert sorted(by_urn(preview)) == sorted(by_urn(dev))
+    assert isinstance(preview.find("Container", "node-a").inputs["image"], Unknown)
+
+
+def test_a_workload_may_come_from_a_registry() -> None:
+    engine = Engine().up(DEV | {"workloads": [WEB | {"command": ["nginx", "-g", "daemon off;"]}]})
+    assert engine.find("RemoteImage", "web").inputs == {"name": "nginx:1.29", "keepLocally": True}
+    assert engine.find("Container", "web").inputs["command"] == ["nginx", "-g", "daemon off;"]
+
+
+def test_no_host_port_publishes_nothing() -> None:
+    engine = Engine().up(DEV | {"hostPort": 0})
+    assert [one.inputs["ports"] for one in containers(engine).values() if "ports" in one.inputs] == [[], []]
+    assert engine.outputs["Stack"]["nodes"]["node-a"]["hostPort"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "repository", "folder"),
+    [
+        ("wireguard", "wireguard/node", "docker/wireguard"),
+        ("nginx-server", "wireguard/nginx-server", "docker/nginx"),
+        ("test-client", "wireguard/test-client", "docker/test-client"),
+    ],
+)
+def test_an_image_is_built_anew_only_when_its_context_changes(
+    dev: Engine, name: str, repository: str, folder: str
+) -> None:
+    image, fingerprint = dev.find("RemoteImage", name), context_hash(PROJECT / folder)
+    assert image.inputs == {
+        "name": f"{repository}:{fingerprint[:12]}",
+        "build": {"context": str(PROJECT / folder)},
+        "triggers": {"context": fingerprint},
+    }
+    assert image.options.ignore_changes == ("build",)
+
+
+# --- what stays
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": [A, B, C]},
+        {"nodes": [C, A, B]},
+        {"nodes": [A, C | {"address": "10.0.0.77"}, B]},
+        {"workloads": [*DEV["workloads"], WEB]},
+        {"workloads": [WEB, *DEV["workloads"]]},
+        {"nodes": [C, B, A], "workloads": [WEB, *DEV["workloads"]]},
+    ],
+)
+def test_who_comes_changes_no_other_container(dev: Engine, change: dict[str, Any]) -> None:
+    after = containers(Engine(previous=dev.outputs["Stack"]).up(DEV | change))
+    assert {name: after[name] for name in containers(dev)} == containers(dev)
+    assert set(after) - set(containers(dev)) <= {"node-c", "web"}
+    assert len(after) > len(containers(dev))
+
+
+@pytest.mark.parametrize("change", [{"keyGeneration": 2}, {"keepalive": 0}, {"mtu": 1280}])
+def test_what_is_only_in_the_files_of_the_nodes_changes_only_the_carrier(dev: Engine, change: dict[str, Any]) -> None:
+    after = by_urn(Engine(previous=dev.outputs["Stack"]).up(DEV | change))
+    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
+
+
+def test_an_earlier_node_that_leaves_moves_no_other() -> None:
+    config = DEV | {"nodes": [A, B, C], "workloads": [WEB]}
+    before = Engine().up(config)
+    after = Engine(previous=before.outputs["Stack"]).up(config | {"nodes": [B, C]})
+    assert after.outputs["Stack"]["nodes"] == {
+        name: node for name, node in before.outputs["Stack"]["nodes"].items() if name != "node-a"
+    }
+    assert containers(after) == {name: one for name, one in containers(before).items() if name != "node-a"}
+
+
+def test_an_earlier_workload_that_leaves_moves_no_other() -> None:
+    config = DEV | {"workloads": [WEB | {"name": "first"}, WEB | {"name": "second"}]}
+    before = Engine().up(config)
+    after = Engine(previous=before.outputs["Stack"]).up(config | {"workloads": config["workloads"][1:]})
+    assert after.find("Container", "second") == before.find("Container", "second")
+
+
+def test_a_replaced_node_is_delivered_to_anew(dev: Engine) -> None:
+    before = dev.find("Container", "config")
+    after = Engine().up(DEV | {"hostPort": 60000}).find("Container", "config")
+    assert set(after.options.replacement_trigger) == {"node-a", "node-b"}
+    assert not set(after.options.replacement_trigger.items()) & set(before.options.replacement_trigger.items())
+    assert after.inputs == before.inputs
+
+
+# --- what is wrong
+
+
+def test_a_mistake_touches_nothing_and_every_mistake_is_told() -> None:
+    engine = Engine()
+    with pytest.raises(pulumi.RunError) as caught:
+        engine.up(DEV | {"mtu": 9000, "vpnRange": "10.64.0.0/24", "nodez": []})
+    assert [one.type for one in engine.registered] == ["pulumi:pulumi:Stack"]
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "the configuration has 3 mistakes; nothing was touched"
+    assert [line.strip().split(":")[0] for line in lines[1::2]] == ["nodez", "mtu", "siteRange"]
+
+
+def test_the_dev_stack_without_nodes_is_a_mistake() -> None:
+    with pytest.raises(pulumi.RunError, match="nodes: None names no node"):
+        Engine().up({key: value for key, value in DEV.items() if key not in ("nodes", "workloads")})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": [A, B, {"name": "config"}]},
+        {"nodes": [A, B, {"name": "underlay"}]},
+        {"workloads": [WEB | {"name": "wireguard-node-a"}]},
+        {"workloads": [WEB | {"name": "wireguard-config"}]},
+        {"workloads": [WEB | {"name": "wireguard"}]},
+    ],
+)
+def test_a_name_that_the_mesh_uses_itself_is_refused_or_leads_to_no_clash(change: dict[str, Any]) -> None:
+    engine = Engine()
+    try:
+        engine.up(DEV | change)
+    except pulumi.RunError:
+        return
+    names = [one.inputs["name"] for one in engine.all("Container")]
+    assert sorted(set(names)) == sorted(names)
+    assert len(by_urn(engine)) == len(engine.registered)
+    assert sorted(set(engine.hooks)) == sorted(engine.hooks)
+
+
+@pytest.mark.parametrize("name", ["b" * 54, "b" * 55, "b" * 63])
+def test_a_name_is_refused_or_fits_the_hostname_of_its_container(name: str) -> None:
+    engine = Engine()
+    try:
+        engine.up(DEV | {"nodes": [A, B, {"name": name}]})
+    except pulumi.RunError:
+        return
+    assert len(engine.find("Container", name).inputs["hostname"]) <= HOST_NAME_MAX
+
+
+@pytest.mark.parametrize("name", ["123", "true"])
+def test_a_text_that_looks_like_json_is_still_a_text(name: str) -> None:
+    assert Engine().up(DEV | {"name": name}).find("Network", "underlay").inputs["name"] == f"{name}-network"
+
+
+@pytest.mark.parametrize("previous", [{}, {"nodes": None}, {"nodes": {}, "other": 1}])
+def test_outputs_that_know_no_address_change_nothing(dev: Engine, previous: dict[str, Any]) -> None:
+    assert by_urn(Engine(previous=previous).up(DEV)) == by_urn(dev)
