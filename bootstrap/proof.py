@@ -11,6 +11,8 @@ from bootstrap.failure import BootstrapError
 
 HANDSHAKE_SECONDS = 20
 SHOWN_LINES = 4
+CLIENT = "test-client"
+SERVER = "nginx-server"
 FIX = "docker ps, docker logs of the node's container, and `wg show` in it tell more"
 
 
@@ -18,36 +20,36 @@ FIX = "docker ps, docker logs of the node's container, and `wg show` in it tell 
 class Claim:
     """What is to be proved: the client behind one node reaches the page behind the other through their tunnel."""
 
-    client: str
-    url: str
     first: str
+    """Container of the server's node."""
     second: str
+    """Container of the client's node."""
     second_address: str
 
 
 def show(outputs: Mapping[str, Any], env: Mapping[str, str]) -> None:
     """Prove it with commands that the user can repeat. Raises BootstrapError naming what failed."""
     claim = read(outputs)
+    if claim is None:
+        print(f"\nNo proof: this stack has no {SERVER} and {CLIENT}.")
+        return
     _await_tunnel(claim, env)
     print("\nProof")
     _shown(["exec", claim.first, "cat", "/run/wireguard/dataplane"], env)
     _shown(["exec", claim.first, "ping", "-c", "3", claim.second_address], env)
     before = [_transfer(node, env) for node in (claim.first, claim.second)]
-    page = _shown(["exec", claim.client, "wget", "-qO-", claim.url], env)
+    page = _shown(["exec", CLIENT, "wget", "-qO-", f"http://{SERVER}:80"], env)
     after = [_transfer(node, env) for node in (claim.first, claim.second)]
     print(verdict(len(page.encode()), [new - old for old, new in zip(before, after, strict=True)], claim))
 
 
-def read(outputs: Mapping[str, Any]) -> Claim:
-    """Take the claim from the stack's outputs `proof` and `nodes`."""
-    try:
-        proof, nodes = outputs["proof"], outputs["nodes"].values()
-        first, second = proof["nodes"]
-        address = next(node["address"] for node in nodes if node["container"] == second)
-        return Claim(client=proof["client"], url=proof["url"], first=first, second=second, second_address=address)
-    except (KeyError, ValueError, StopIteration) as error:
-        reason = f"the stack's outputs do not say what to prove ({error!r})"
-        raise BootstrapError(reason, fix="pulumi stack output --json must hold `proof` and `nodes`") from error
+def read(outputs: Mapping[str, Any]) -> Claim | None:
+    """Find client and server and their nodes in the stack's outputs; None in a stack that lacks them."""
+    nodes, workloads = outputs["nodes"], outputs["workloads"]
+    if not {CLIENT, SERVER} <= workloads.keys():
+        return None
+    first, second = (nodes[workloads[name]["node"]] for name in (SERVER, CLIENT))
+    return Claim(first=first["container"], second=second["container"], second_address=second["address"])
 
 
 def verdict(page: int, rises: Sequence[int], claim: Claim) -> str:
@@ -55,7 +57,7 @@ def verdict(page: int, rises: Sequence[int], claim: Claim) -> str:
     if page == 0 or min(rises) < page:
         reason = f"the page has {page} bytes, but the tunnel's counters rose by {' and '.join(map(str, rises))} bytes"
         raise BootstrapError(reason, fix=FIX)
-    path = f"{claim.client} -> {claim.second} -> {claim.first}"
+    path = f"{CLIENT} -> {claim.second} -> {claim.first}"
     return f"\n✓ The page ({page} bytes) crossed the tunnel: {path}; wg0 carried {' and '.join(map(str, rises))} bytes."
 
 

@@ -13,11 +13,8 @@ from bootstrap.console import say
 if TYPE_CHECKING:
     from bootstrap.stack import Stack
 
-# The commands that find and remove by name what a creation may have left, by resource type.
-LEFTOVERS = {
-    "docker:index/container:Container": ("container", "rm", "--force"),
-    "docker:index/network:Network": ("network", "rm"),
-}
+LABEL = "dstack-vpn.stack"  # as in vpn/components/leftovers.py
+KINDS = ("container", "network", "volume")
 
 
 def break_stale_locks(stack: "Stack") -> None:
@@ -34,15 +31,22 @@ def is_dead(owner: dict[str, Any]) -> bool:
 
 
 def clear_pending(stack: "Stack") -> None:
-    """Remove what interrupted creations left in Docker, and their records, so that they can be done again."""
+    """Forget creations that a killed run began; what they left in Docker the program itself removes."""
     pending = [operation for path in _files(stack, "stacks", f"{stack.name}.json") for operation in pending_of(path)]
-    if not pending:
-        return
     for operation in pending:
         say(f"  an earlier run was killed in {operation['type']} {operation['resource']['urn'].rpartition('::')[2]}")
-        if operation["type"] == "creating":
-            _remove_leftover(operation["resource"], stack)
-    stack.forget_pending_creates()
+    if pending:
+        stack.forget_pending_creates()
+
+
+def sweep(stack: "Stack") -> None:
+    """After a destroy, remove what bears the stack's label all the same: a killed run made it and could not record it."""
+    for kind in KINDS:
+        find = ["docker", kind, "ls", "--quiet", "--filter", f"label={LABEL}={project_of(stack)}/{stack.name}"]
+        found = command.ask([*find, *(["--all"] if kind == "container" else [])], env=stack.env).answer.split()
+        for leftover in found:
+            say(f"  removing {kind} {leftover}, which an interrupted run left behind")
+            command.ask(["docker", kind, "rm", "--force", leftover], env=stack.env)
 
 
 def pending_of(checkpoint: Path) -> list[dict[str, Any]]:
@@ -51,29 +55,17 @@ def pending_of(checkpoint: Path) -> list[dict[str, Any]]:
     return list(latest.get("pending_operations") or [])
 
 
-def _remove_leftover(resource: dict[str, Any], stack: "Stack") -> None:
-    name = resource.get("inputs", {}).get("name")
-    remove = LEFTOVERS.get(resource["type"])
-    if remove and isinstance(name, str) and _is_ours(resource, name, stack):
-        say(f"  removing {remove[0]} {name}, whose creation was interrupted")
-        command.ask(["docker", *remove, name], env=stack.env)
-
-
-def _is_ours(resource: dict[str, Any], name: str, stack: "Stack") -> bool:
-    """A container of the same name that somebody else made has another image; a network in use is not removed."""
-    if not resource["type"].endswith(":Container"):
-        return True
-    inspect = ["docker", "container", "inspect", "--format", "{{.Image}}", name]
-    return command.ask(inspect, env=stack.env).answer.strip() == str(resource["inputs"].get("image"))
-
-
 def _files(stack: "Stack", kind: str, pattern: str) -> list[Path]:
     url = urlsplit(stack.env.get("PULUMI_BACKEND_URL", ""))
     if url.scheme != "file" or os.name != "posix":
         return []
     folder = Path(unquote(url.path)).expanduser() / ".pulumi" / kind
-    project = next(iter(_lines(stack.checkout / "Pulumi.yaml", "name:")), "")
-    return [path for path in folder.rglob(pattern) if project in path.parts]
+    return [path for path in folder.rglob(pattern) if project_of(stack) in path.parts]
+
+
+def project_of(stack: "Stack") -> str:
+    """Name of the Pulumi project."""
+    return next(iter(_lines(stack.checkout / "Pulumi.yaml", "name:")), "")
 
 
 def _lines(file: Path, field: str) -> list[str]:

@@ -88,6 +88,7 @@ class Stack:
         """Destroy what the stack made and remove the stack; return Pulumi's exit status."""
         status = self._shown("destroy", "--yes", "--skip-preview", cwd=self.checkout)
         if status == 0:
+            repair.sweep(self)
             remove = ("stack", "rm", "--yes", "--preserve-config", self.name)
             self._captured(*remove, fix=f"pulumi stack rm {self.name}")
             self.config.unlink()

@@ -67,21 +67,34 @@ def test_the_lock_of_another_machine_is_respected(
     assert cancelled == []
 
 
-@pytest.mark.parametrize(("image", "removed"), [("sha256:ours", True), ("sha256:theirs", False)])
-def test_only_a_container_of_ours_is_removed(
-    tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch, image: str, *, removed: bool
+def test_pending_creations_are_forgotten_with_a_word(
+    tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[list[str]] = []
+    forgotten: list[str] = []
+    monkeypatch.setattr(Stack, "forget_pending_creates", lambda stack: forgotten.append(stack.name))
+    repair.clear_pending(stack)
+    assert forgotten == []
     interrupt(tmp_path)
+    repair.clear_pending(stack)
+    assert forgotten == ["dev"]
+    assert "killed in creating nginx-server" in capsys.readouterr().err
+
+
+def test_the_sweep_removes_only_what_bears_the_stacks_label(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
     def answer(command: list[str], **_: Any) -> Result:
-        asked.append(command)
-        return Result(status=0, output="", answer=f"{image}\n")
+        asked.append(" ".join(command))
+        return Result(status=0, output="", answer="abc\n" if command[1:3] == ["network", "ls"] else "")
 
     monkeypatch.setattr("bootstrap.command.ask", answer)
-    monkeypatch.setattr(Stack, "forget_pending_creates", lambda _: None)
-    repair.clear_pending(stack)
-    assert (["docker", "container", "rm", "--force", "nginx-server"] in asked) == removed
+    repair.sweep(stack)
+    assert asked == [
+        "docker container ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev --all",
+        "docker network ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev",
+        "docker network rm --force abc",
+        "docker volume ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev",
+    ]
 
 
 def interrupt(folder: Path) -> None:

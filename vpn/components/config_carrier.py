@@ -39,7 +39,7 @@ class ConfigCarrier(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ConfigCarrierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:ConfigCarrier", name, {}, opts)
-        options = container_options(self, replacement_trigger=args.nodes, additional_secret_outputs=["uploads"])
+        options = container_options(self, name, replacement_trigger=args.nodes, additional_secret_outputs=["uploads"])
         self.container = docker.Container(name, _container(args), options)
         self.register_outputs({"container": self.container.name})
 

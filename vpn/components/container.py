@@ -6,14 +6,21 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
+from vpn.components.leftovers import removed_before_create, stack_label
+
 GRACE_SECONDS = 5
 TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
 LOGS = {"max-size": "1m", "max-file": "2"}
 
 
-def container_options(parent: pulumi.Resource, **more: Any) -> pulumi.ResourceOptions:
+def container_options(parent: pulumi.Resource, name: str, **more: Any) -> pulumi.ResourceOptions:
     """Options of a container: any change replaces it, so that one whose start failed is made anew by the next `up`."""
-    options = pulumi.ResourceOptions(parent=parent, replace_on_changes=["*"], delete_before_replace=True)
+    options = pulumi.ResourceOptions(
+        parent=parent,
+        replace_on_changes=["*"],
+        delete_before_replace=True,
+        hooks=removed_before_create("container", name),
+    )
     return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(**more))
 
 
@@ -38,5 +45,6 @@ def hardened(
         tmpfs=dict.fromkeys(tmpfs, TMPFS),
         memory=memory,
         memory_swap=memory,
+        labels=[docker.ContainerLabelArgs(**stack_label())],
         **(defaults | more),
     )

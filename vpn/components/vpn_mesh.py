@@ -8,6 +8,7 @@ import pulumi_random as random
 
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.image import built_image
+from vpn.components.network import bridge
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
@@ -55,13 +56,7 @@ class VpnMesh(pulumi.ComponentResource):
     def _underlay_network(self) -> docker.Network:
         topology = self._topology
         ipam = docker.NetworkIpamConfigArgs(subnet=str(topology.underlay_range), gateway=str(topology.underlay_gateway))
-        return docker.Network(
-            "underlay",
-            name=f"{self._prefix}-network",
-            driver="bridge",
-            ipam_configs=[ipam],
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
-        )
+        return bridge("underlay", f"{self._prefix}-network", ipam, self)
 
     def _node(self, node: Node) -> WireGuardNode:
         args = WireGuardNodeArgs(

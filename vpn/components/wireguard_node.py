@@ -6,6 +6,8 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
+from vpn.components.leftovers import stack_label
+from vpn.components.network import bridge
 
 CONFIG_FOLDER = "/etc/wireguard"
 MEMORY_MIB = 256
@@ -14,6 +16,12 @@ CAPABILITIES = ("NET_ADMIN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv4.ping_group_range": "0 2147483647",  # ping without NET_RAW
+}
+
+# The host has no address on the bridge of a site and does not translate its addresses: the node is the only way out.
+SITE_OPTIONS = {
+    "com.docker.network.bridge.inhibit_ipv4": "true",
+    "com.docker.network.bridge.enable_ip_masquerade": "false",
 }
 
 
@@ -50,13 +58,22 @@ class WireGuardNode(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WireGuardNodeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:WireGuardNode", name, {}, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        self.config_volume = docker.Volume(name, name=pulumi.Output.concat(args.container_name, "-config"), opts=child)
-        self.site_network = docker.Network(
-            name, _site(args), pulumi.ResourceOptions(parent=self, delete_before_replace=True)
-        )
-        self.container = docker.Container(name, self._container(args), container_options(self))
+        self.config_volume = self._volume(name, args)
+        self.site_network = self._site(name, args)
+        self.container = docker.Container(name, self._container(args), container_options(self, name))
         self.register_outputs({"container": self.container.name, "site": self.site_network.name})
+
+    def _volume(self, name: str, args: WireGuardNodeArgs) -> docker.Volume:
+        return docker.Volume(
+            name,
+            name=pulumi.Output.concat(args.container_name, "-config"),
+            labels=[docker.VolumeLabelArgs(**stack_label())],
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),  # both would have one name
+        )
+
+    def _site(self, name: str, args: WireGuardNodeArgs) -> docker.Network:
+        ipam = docker.NetworkIpamConfigArgs(subnet=args.site_range, gateway=args.site_gateway)
+        return bridge(name, pulumi.Output.concat(args.container_name, "-site"), ipam, self, SITE_OPTIONS)
 
     def _container(self, args: WireGuardNodeArgs) -> docker.ContainerArgs:
         return hardened(
@@ -83,19 +100,6 @@ class WireGuardNode(pulumi.ComponentResource):
             docker.ContainerNetworksAdvancedArgs(name=args.underlay_network, ipv4_address=args.underlay_address),
             docker.ContainerNetworksAdvancedArgs(name=self.site_network.name, ipv4_address=args.site_address),
         ]
-
-
-def _site(args: WireGuardNodeArgs) -> docker.NetworkArgs:
-    """A bridge without an address of the host's, so that the node is the only way out."""
-    return docker.NetworkArgs(
-        name=pulumi.Output.concat(args.container_name, "-site"),
-        driver="bridge",
-        ipam_configs=[docker.NetworkIpamConfigArgs(subnet=args.site_range, gateway=args.site_gateway)],
-        options={
-            "com.docker.network.bridge.inhibit_ipv4": "true",
-            "com.docker.network.bridge.enable_ip_masquerade": "false",
-        },
-    )
 
 
 def _published(args: WireGuardNodeArgs) -> list[docker.ContainerPortArgs]:

@@ -37,7 +37,7 @@ class WorkloadContainer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WorkloadContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:WorkloadContainer", name, {}, opts)
-        self.container = docker.Container(name, _container(args), container_options(self))
+        self.container = docker.Container(name, _container(args), container_options(self, name))
         self.register_outputs({"container": self.container.name})
 
 
