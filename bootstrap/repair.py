@@ -40,7 +40,7 @@ def clear_pending(stack: "Stack") -> None:
 
 
 def sweep(stack: "Stack") -> None:
-    """After a destroy, remove what bears the stack's label all the same: a killed run made it and could not record it."""
+    """Remove what still bears the stack's label after a destroy: a killed run made it and could not record it."""
     for kind in KINDS:
         find = ["docker", kind, "ls", "--quiet", "--filter", f"label={LABEL}={project_of(stack)}/{stack.name}"]
         found = command.ask([*find, *(["--all"] if kind == "container" else [])], env=stack.env).answer.split()

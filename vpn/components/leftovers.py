@@ -4,11 +4,10 @@ Its name is taken, so the next `up` could not make it again. Everything we make 
 same name and label that Pulumi is about to create can only be such a leftover, and is removed first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 
 import pulumi
-from docker.models.containers import Container
-from docker.models.networks import Network
 
 import docker as engine
 
@@ -28,25 +27,21 @@ def removed_before_create(kind: str, name: str) -> pulumi.ResourceHookBinding:
 
 def remove_leftover(args: pulumi.ResourceHookArgs) -> None:
     """Remove a container or network of this name that bears the stack's label. A foreign one stays."""
-    name = (args.new_inputs or {}).get("name")
-    ours = f"{LABEL}={stack_label()['value']}"
-    client = engine.from_env()
-    for leftover in _bearing(client, args.type, ours):
-        if leftover.name == name:
-            pulumi.log.warn(f"removing {name}, which an interrupted `pulumi up` left behind")
-            _remove(leftover)
+    name = (args.new_inputs or {})["name"]
+    find = _containers if args.type.endswith(":Container") else _networks
+    for leftover in find(engine.from_env(), name):
+        pulumi.log.warn(f"removing {name}, which an interrupted `pulumi up` left behind")
+        leftover()
 
 
-def _bearing(client: engine.DockerClient, kind: str, label: str) -> Sequence[Container | Network]:
-    if kind.endswith(":Container"):
-        containers: Sequence[Container] = client.containers.list(all=True, filters={"label": label})
-        return containers
-    networks: Sequence[Network] = client.networks.list(filters={"label": label})
-    return networks
+def _containers(client: engine.DockerClient, name: str) -> list[Callable[[], None]]:
+    try:
+        container = client.containers.get(name)
+    except engine.errors.NotFound:
+        return []
+    return [partial(container.remove, force=True)] if container.labels.get(LABEL) == stack_label()["value"] else []
 
 
-def _remove(leftover: Container | Network) -> None:
-    if isinstance(leftover, Container):
-        leftover.remove(force=True)
-    else:
-        leftover.remove()
+def _networks(client: engine.DockerClient, name: str) -> list[Callable[[], None]]:
+    found = client.networks.list(names=[name], filters={"label": f"{LABEL}={stack_label()['value']}"})
+    return [network.remove for network in found if network.name == name]
