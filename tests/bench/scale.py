@@ -1,0 +1,86 @@
+"""What a mesh of N nodes costs: to bring up, to leave as it is, to add a node to, to keep in memory, to destroy."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from tests.bench import memory
+from tests.bench.shell import say, seconds
+from tests.bench.stack import Stack, config
+from tests.bench.table import Row, Target
+
+UP, AGAIN, ADD, DESTROY = "up", "up again, no change", "add a node", "destroy"
+ADD_TARGET = Target(limit=20)  # seconds, up to 50 nodes
+NONE_REPLACED = Target(limit=0)
+MEMORY_TARGET = Target(limit=10)  # MiB
+
+
+class Mesh:
+    """A mesh of one size, and what was measured on it."""
+
+    def __init__(self, stack: Stack, size: int) -> None:
+        self.stack = stack
+        self.size = size
+        self.times: dict[str, list[float]] = {UP: [], AGAIN: [], ADD: [], DESTROY: []}
+        self.replaced: list[float] = []
+
+    def take(self, step: str) -> None:
+        """Time one step."""
+        action = self.stack.destroy if step == DESTROY else self.stack.up
+        self.times[step].append(seconds(action))
+        say(f"{self.size} nodes: {step}: {self.times[step][-1]:.1f} s")
+
+    def add(self) -> None:
+        """Add a node, and count which of the others' containers are not the ones they were."""
+        before = self.stack.nodes()
+        self.stack.configure(config(self.size + 1))
+        self.take(ADD)
+        self.replaced.append(replaced(before, self.stack.nodes()))
+
+    def remove(self) -> None:
+        """Take the added node away."""
+        self.stack.configure(config(self.size))
+        self.stack.up()
+
+
+def replaced(before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    """How many containers are gone or new under the same name."""
+    return sum(after.get(name) != identity for name, identity in before.items())
+
+
+def measure(stack: Stack, size: int, rounds: int, idle_seconds: float) -> list[Row]:
+    """Take a mesh of one size through its life."""
+    mesh = Mesh(stack, size)
+    stack.configure(config(size))
+    mesh.take(UP)
+    resources = stack.resources()
+    for _ in range(rounds):
+        mesh.take(AGAIN)
+    used = _idle(mesh, idle_seconds)
+    mesh.add()
+    for _ in range(rounds - 1):
+        mesh.remove()
+        mesh.add()
+    mesh.take(DESTROY)
+    return _rows(mesh, resources, used)
+
+
+def _idle(mesh: Mesh, wait: float) -> memory.Memory:
+    say(f"{mesh.size} nodes: leaving them alone for {wait:.0f} s")
+    time.sleep(wait)
+    return memory.of(sorted(mesh.stack.nodes()))
+
+
+def _rows(mesh: Mesh, resources: int, used: memory.Memory) -> list[Row]:
+    def row(name: str, unit: str, samples: Sequence[float], target: Target | None = None) -> Row:
+        return Row(name=f"{mesh.size} nodes: {name}", unit=unit, samples=samples, target=target)
+
+    return [
+        row("resources", "", [resources]),
+        row(UP, "s", mesh.times[UP]),
+        row(AGAIN, "s", mesh.times[AGAIN]),
+        row(ADD, "s", mesh.times[ADD], ADD_TARGET),
+        row("nodes replaced by that", "", mesh.replaced, NONE_REPLACED),
+        row(DESTROY, "s", mesh.times[DESTROY]),
+        row("idle memory of a node", "MiB", used.charged, MEMORY_TARGET),
+        row("its processes' resident sizes", "MiB", used.resident),
+    ]
