@@ -1,14 +1,20 @@
 """The only reader of the stack's configuration and of its own last outputs."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG
 
-from vpn.model.config import parse
-from vpn.model.problems import ConfigError
-from vpn.model.topology import Topology
+from vpn.model.config import TEXT_KEYS, parse
+from vpn.model.problems import ConfigError, Problem
+from vpn.model.topology import Topology, Workload
+
+PROJECT = Path(__file__).resolve().parents[1]
+NO_DOCKERFILE = "is no folder with a Dockerfile"
+NO_DOCKERFILE_FIX = "name one that has it, relative to the project"
 
 
 async def load() -> Topology:
@@ -17,15 +23,29 @@ async def load() -> Topology:
     Raises pulumi.RunError with every mistake of the configuration, before any resource is declared.
     """
     try:
-        return parse(_raw_config(), await _previous_addresses())
+        topology = parse(_raw_config(), await _previous_addresses())
+        check_folders(topology.workloads)
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
+    return topology
+
+
+def check_folders(workloads: Sequence[Workload]) -> None:
+    """Raise ConfigError when a folder to build has no Dockerfile."""
+    problems = [
+        Problem(path=f"workloads[{index}].build", value=workload.build, reason=NO_DOCKERFILE, fix=NO_DOCKERFILE_FIX)
+        for index, workload in enumerate(workloads)
+        if workload.build is not None and not (PROJECT / workload.build / "Dockerfile").is_file()
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _raw_config() -> dict[str, Any]:
-    """Every key of this project's namespace; the values of lists, maps and numbers are JSON."""
+    """Every key of this project's namespace; the values of lists and numbers are JSON."""
     prefix = f"{pulumi.get_project()}:"
-    return {key.removeprefix(prefix): _value(text) for key, text in CONFIG.get().items() if key.startswith(prefix)}
+    named = {key.removeprefix(prefix): text for key, text in CONFIG.get().items() if key.startswith(prefix)}
+    return {key: text if key in TEXT_KEYS else _value(text) for key, text in named.items()}
 
 
 def _value(text: str) -> Any:

@@ -21,8 +21,8 @@ COMMON = {
 }
 NODE_A = COMMON | {
     "name": "wireguard-node-a",
-    "hostname": "wireguard-node-a",
-    "image": "sha256:wireguard",
+    "hostname": "node-a",
+    "image": "sha256:node_image",
     "capabilities": {
         "adds": ["CAP_NET_ADMIN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"],
         "drops": ["ALL"],
@@ -53,7 +53,7 @@ NGINX_SERVER = COMMON | {
 }
 CARRIER = COMMON | {
     "name": "wireguard-config",
-    "image": "sha256:wireguard",
+    "image": "sha256:node_image",
     "command": ["carrier"],
     "healthcheck": {"tests": ["CMD", "test", "-e", "/run/delivered"], "interval": "2s", "timeout": "5s", "retries": 1},
     "memory": 32,
@@ -139,9 +139,10 @@ def test_only_nodes_have_capabilities_and_devices(dev: Engine, name: str) -> Non
 
 @pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "config"])
 def test_any_change_of_a_container_makes_a_new_one(dev: Engine, name: str) -> None:
-    assert dev.find("Container", name).options == Options(
-        replace_on_changes=("*",), delete_before_replace=True, before_create=(f"remove-leftover-container-{name}",)
-    )
+    parent = "WireGuardNode" if name.startswith("node-") else "WorkloadContainer"
+    hook = f"remove-leftover-{parent}-{name}-container"
+    expected = Options(replace_on_changes=("*",), delete_before_replace=True, before_create=(hook,))
+    assert dev.find("Container", name).options == expected
 
 
 def test_any_change_of_the_carrier_makes_a_new_one(dev: Engine) -> None:

@@ -25,7 +25,7 @@ DEV_STACK = [
     (VOLUME, "node-b", "node-b"),
     (IMAGE, "nginx-server", "mesh"),
     (IMAGE, "test-client", "mesh"),
-    (IMAGE, "wireguard", "mesh"),
+    (IMAGE, "node_image", "mesh"),
     (CONTAINER, "config", "config"),
     (CONTAINER, "nginx-server", "nginx-server"),
     (CONTAINER, "node-a", "node-a"),
@@ -126,7 +126,7 @@ def test_no_host_port_publishes_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "repository", "folder"),
     [
-        ("wireguard", "wireguard/node", "docker/wireguard"),
+        ("node_image", "wireguard/node", "docker/wireguard"),
         ("nginx-server", "wireguard/nginx-server", "docker/nginx"),
         ("test-client", "wireguard/test-client", "docker/test-client"),
     ],
@@ -220,7 +220,6 @@ def test_the_dev_stack_without_nodes_is_a_mistake() -> None:
         {"nodes": [A, B, {"name": "underlay"}]},
         {"workloads": [WEB | {"name": "wireguard-node-a"}]},
         {"workloads": [WEB | {"name": "wireguard-config"}]},
-        {"workloads": [WEB | {"name": "wireguard"}]},
     ],
 )
 def test_a_name_that_the_mesh_uses_itself_is_refused_or_leads_to_no_clash(change: dict[str, Any]) -> None:

@@ -141,7 +141,7 @@ ONE_MISTAKE: list[tuple[Config, list[tuple[str, object]]]] = [
     ({"nodes": []}, [("nodes", [])]),
     ({"nodes": None}, [("nodes", None)]),
     ({"nodes": {}}, [("nodes", {})]),
-    ({"nodes": "node-a"}, [("nodes", "node-a"), ("nodes", "node-a")]),
+    ({"nodes": "node-a"}, [("nodes", "node-a")]),
     ({"nodes": [A, B, "node-c"]}, [("nodes[2]", "node-c"), ("nodes[2].name", None)]),
     ({"workloads": "web"}, [("workloads", "web")]),
     ({"workloads": False}, [("workloads", False)]),

@@ -19,7 +19,7 @@ def container_options(parent: pulumi.Resource, name: str, **more: Any) -> pulumi
         parent=parent,
         replace_on_changes=["*"],
         delete_before_replace=True,
-        hooks=removed_before_create("container", name),
+        hooks=removed_before_create("container", name, parent),
     )
     return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(**more))
 

@@ -19,9 +19,9 @@ def stack_label() -> dict[str, str]:
     return {"label": LABEL, "value": f"{pulumi.get_project()}/{pulumi.get_stack()}"}
 
 
-def removed_before_create(kind: str, name: str) -> pulumi.ResourceHookBinding:
-    """Hooks for a container or network; `kind` and `name` make the hook's own name unique in the program."""
-    hook = pulumi.ResourceHook(f"remove-leftover-{kind}-{name}", remove_leftover)
+def removed_before_create(kind: str, name: str, parent: pulumi.Resource) -> pulumi.ResourceHookBinding:
+    """Hooks for a container or network; kind, name and parent make the hook's own name unique in the program."""
+    hook = pulumi.ResourceHook(f"remove-leftover-{type(parent).__name__}-{name}-{kind}", remove_leftover)
     return pulumi.ResourceHookBinding(before_create=[hook])
 
 

@@ -24,6 +24,6 @@ def bridge(
         options=options,
         labels=[docker.NetworkLabelArgs(**stack_label())],
         opts=pulumi.ResourceOptions(
-            parent=parent, delete_before_replace=True, hooks=removed_before_create("network", name)
+            parent=parent, delete_before_replace=True, hooks=removed_before_create("network", name, parent)
         ),
     )

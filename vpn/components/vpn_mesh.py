@@ -12,10 +12,9 @@ from vpn.components.network import bridge
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
-from vpn.model.keys import KeyRing
+from vpn.model.config import CARRIER
+from vpn.model.keys import SEED_LENGTH, KeyRing
 from vpn.model.topology import Node, Topology, Workload
-
-SEED_LENGTH = 43  # letters and digits: 256 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,8 @@ class VpnMesh(pulumi.ComponentResource):
         self._topology = args.topology
         self._prefix = args.topology.name
         seed = self._seed()
-        self._image = built_image("wireguard", f"{self._prefix}/node", "docker/wireguard", self)
+        # No workload can have a name with "_".
+        self._image = built_image("node_image", f"{self._prefix}/node", "docker/wireguard", self)
         self._underlay = self._underlay_network()
         self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
         self._carrier(seed)
@@ -74,7 +74,7 @@ class VpnMesh(pulumi.ComponentResource):
 
     def _carrier(self, seed: pulumi.Output[str]) -> ConfigCarrier:
         args = ConfigCarrierArgs(
-            container_name=f"{self._prefix}-config",
+            container_name=f"{self._prefix}-{CARRIER}",
             image=self._image.image_id,
             bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix))),
             volumes={name: node.config_volume.name for name, node in self.nodes.items()},
@@ -96,11 +96,10 @@ class VpnMesh(pulumi.ComponentResource):
         return WorkloadContainer(workload.name, args, pulumi.ResourceOptions(parent=self))
 
     def _workload_image(self, workload: Workload) -> pulumi.Input[str]:
+        name, options = workload.name, pulumi.ResourceOptions(parent=self)
         if workload.build is not None:
-            return built_image(workload.name, f"{self._prefix}/{workload.name}", workload.build, self).image_id
-        return docker.RemoteImage(
-            workload.name, name=str(workload.image), keep_locally=True, opts=pulumi.ResourceOptions(parent=self)
-        ).image_id
+            return built_image(name, f"{self._prefix}/{name}", workload.build, self).image_id
+        return docker.RemoteImage(name, name=str(workload.image), keep_locally=True, opts=options).image_id
 
 
 def public_keys(topology: Topology, seed: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ class WireGuardNode(pulumi.ComponentResource):
         super().__init__("dstack-vpn:index:WireGuardNode", name, {}, opts)
         self.config_volume = self._volume(name, args)
         self.site_network = self._site(name, args)
-        self.container = docker.Container(name, self._container(args), container_options(self, name))
+        self.container = docker.Container(name, self._container(name, args), container_options(self, name))
         self.register_outputs({"container": self.container.name, "site": self.site_network.name})
 
     def _volume(self, name: str, args: WireGuardNodeArgs) -> docker.Volume:
@@ -75,11 +75,11 @@ class WireGuardNode(pulumi.ComponentResource):
         ipam = docker.NetworkIpamConfigArgs(subnet=args.site_range, gateway=args.site_gateway)
         return bridge(name, pulumi.Output.concat(args.container_name, "-site"), ipam, self, SITE_OPTIONS)
 
-    def _container(self, args: WireGuardNodeArgs) -> docker.ContainerArgs:
+    def _container(self, name: str, args: WireGuardNodeArgs) -> docker.ContainerArgs:
         return hardened(
             name=args.container_name,
             image=args.image,
-            hostname=args.container_name,
+            hostname=name,
             memory=MEMORY_MIB,
             tmpfs=["/run"],
             capabilities=CAPABILITIES,

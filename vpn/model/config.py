@@ -11,19 +11,18 @@ from vpn.model.addresses import assign, host, host_count
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.topology import SITE_PREFIX, Node, Topology, Workload, node_at
 
-KEYS = (
-    *("name", "domain", "vpnRange", "underlayRange", "siteRange", "listenPort", "hostPort", "mtu", "keepalive"),
-    *("keyGeneration", "nodes", "workloads"),
-)
+TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange")
+KEYS = (*TEXT_KEYS, "listenPort", "hostPort", "mtu", "keepalive", "keyGeneration", "nodes", "workloads")
 NODE_KEYS = ("name", "address")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
-DOMAIN = re.compile(rf"{LABEL.pattern}(\.{LABEL.pattern})*")
+DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
 UNDERLAY_MTU = 1500
 MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
+CARRIER = "config"  # its container is <name>-config
 FIRST_WORKLOAD = 3  # in a site: 1 is the gateway, 2 the node as Docker knows it
 
 Entries = Sequence[Mapping[str, Any]]
@@ -44,7 +43,9 @@ def parse(raw: Mapping[str, Any], previous: Mapping[str, str] | None = None) -> 
     _check_ranges(reader, networks)
     _check_names(reader, node_entries, workload_entries)
     _check_workloads(reader, node_entries, workload_entries)
+    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
+    _check_newcomers(reader, node_entries, previous or {})
     reader.stop_if_wrong()
     ranges = _Ranges(*(network for network in networks.values() if network))
     nodes = _nodes(reader, ranges, host_port, _Assignment(_names(node_entries), fixed, previous or {}))
@@ -70,7 +71,7 @@ class _Ranges:
     def room(self) -> int:
         """How many nodes fit; an underlay address is one above the VPN's, because the gateway comes first."""
         sites = 1 << (SITE_PREFIX - self.sites.prefixlen)
-        return min(host_count(self.vpn), host_count(self.underlay) - 1, sites - 1)
+        return max(min(host_count(self.vpn), host_count(self.underlay) - 1, sites - 1), 0)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _check_ranges(reader: Reader, networks: Mapping[str, IPv4Network | None]) ->
 
 
 def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
-    if not nodes:
+    if not nodes and isinstance(reader.raw.get("nodes"), list | type(None)):
         reader.wrong("nodes", reader.raw.get("nodes"), "names no node", "add one, like '- name: node-a'")
     first: dict[str, str] = {}
     for kind, entries in (("nodes", nodes), ("workloads", workloads)):
@@ -124,14 +125,40 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
             first.setdefault(name, path)
 
 
+def _check_container_names(reader: Reader, prefix: str, nodes: Entries, workloads: Entries) -> None:
+    """Workloads bear their own name, nodes and the config carrier one with the mesh's prefix."""
+    fix = "choose another name"
+    for index, name in enumerate(_names(nodes)):
+        if name == CARRIER:
+            reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with the config carrier", fix)
+    taken = {f"{prefix}-{name}" for name in (CARRIER, *_names(nodes))}
+    for index, name in enumerate(_names(workloads)):
+        if name in taken:
+            reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)
+
+
+def _check_newcomers(reader: Reader, entries: Entries, previous: Mapping[str, str]) -> None:
+    """Nobody is moved: an address that a node has is given to another only when that node is told where to go."""
+    keep = {previous[str(entry.get("name"))]: entry.get("name") for entry in entries if _stays(entry, previous)}
+    for index, entry in enumerate(entries):
+        owner = keep.get(str(entry.get("address")))
+        if owner is not None and owner != entry.get("name"):
+            fix = f"choose another, or give {owner} an address of its own"
+            reader.wrong(f"nodes[{index}].address", entry.get("address"), f"is the address of {owner}", fix)
+
+
+def _stays(entry: Mapping[str, Any], previous: Mapping[str, str]) -> bool:
+    return entry.get("address") is None and str(entry.get("name")) in previous
+
+
 def _check_workloads(reader: Reader, nodes: Entries, workloads: Entries) -> None:
     names = _names(nodes)
     for index, entry in enumerate(workloads):
         path = f"workloads[{index}]"
         if entry.get("node") not in names:
             reader.wrong(f"{path}.node", entry.get("node"), "is not a node", f"one of {', '.join(names)}")
-        sources = [key for key in ("image", "build") if isinstance(entry.get(key), str) and entry[key]]
-        if len(sources) != 1:
+        sources = [entry[key] for key in ("image", "build") if entry.get(key) is not None]
+        if len(sources) != 1 or not isinstance(sources[0], str) or not sources[0]:
             reader.wrong(path, dict(entry), "has not just one source", "give either image (a name) or build (a folder)")
         command = entry.get("command", [])
         if not isinstance(command, list) or not all(isinstance(word, str) and word for word in command):

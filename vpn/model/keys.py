@@ -12,6 +12,7 @@ from typing import Self
 from nacl.bindings import crypto_scalarmult_base
 
 KEY_BYTES = 32
+SEED_LENGTH = 43  # letters and digits: 256 bits
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class KeyRing:
     seed: str = field(repr=False)
     """43 letters and digits from RandomPassword: 256 bits."""
     mesh: str
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != SEED_LENGTH:
+            raise ValueError(f"the seed has {SEED_LENGTH} letters and digits, not {len(self.seed)}")
 
     def private_key(self, node: str, generation: int) -> PrivateKey:
         """The private key of a node in a generation."""

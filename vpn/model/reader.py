@@ -60,7 +60,9 @@ class Reader:
 
     def entries(self, key: str, known: Sequence[str]) -> list[Mapping[str, Any]]:
         """A list of mappings with known keys; what is no mapping becomes an empty one, so that indices stay true."""
-        value = self.raw.get(key) or []
+        value = self.raw.get(key)
+        if value is None:
+            return []
         if not isinstance(value, list):
             self.wrong(key, value, "is not a list", f"write {key} as a list of entries with {', '.join(known)}")
             return []

@@ -1,0 +1,78 @@
+"""Changing the mesh touches what changed and nothing else."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.integration.conftest import CONFIG, NODES
+from tests.integration.hosts import Hosts, eventually
+from tests.integration.stack import Stack
+
+BYSTANDERS = ("it-a", "it-b", "it-server", "it-client")
+THREE = [*NODES, {"name": "c"}]
+
+
+def lost_of_200(hosts: Hosts) -> int:
+    """How many of 200 pings at 20 a second from a to b were not answered."""
+    report = hosts.run("it-a", "ping", "-q", "-i", "0.05", "-c", "200", "10.70.0.2")[1]
+    sent, answered = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", report)[0])
+    assert sent == 200
+    return sent - answered
+
+
+def test_an_added_node_joins_and_no_other_tunnel_blinks(mesh: Stack, hosts: Hosts) -> None:
+    before = hosts.ids(*BYSTANDERS)
+    with ThreadPoolExecutor() as pool:
+        losses = pool.submit(lost_of_200, hosts)
+        mesh.up(nodes=THREE)
+        assert losses.result() == 0
+    assert hosts.ids(*BYSTANDERS) == before
+    assert hosts.pings("it-c", "10.70.0.1")
+    assert hosts.pings("it-c", "10.70.0.2")
+    assert "has address 10.70.0.3" in hosts.out("it-client", "host", "c.vpn.dstack")
+
+
+def test_a_removed_node_is_cut_off_and_nobody_moves(mesh: Stack, hosts: Hosts) -> None:
+    # Listed first, so that its removal would move the others if addresses followed the order.
+    mesh.up(nodes=[{"name": "c"}, *NODES])
+    key = mesh.outputs()["nodes"]["c"]["publicKey"]
+    before = hosts.ids(*BYSTANDERS)
+    assert key in hosts.peers("it-a")
+    mesh.up(**CONFIG)
+    eventually(lambda: key not in hosts.peers("it-a") | hosts.peers("it-b"), 2, "the removed node's peer is gone")
+    assert hosts.ids(*BYSTANDERS) == before
+    assert hosts.run("it-client", "host", "c.vpn.dstack")[0] != 0
+    assert hosts.page("it-client", "it-server")
+
+
+def test_new_keys_replace_no_container(mesh: Stack, hosts: Hosts) -> None:
+    old = mesh.outputs()["nodes"]["a"]["publicKey"]
+    before = hosts.ids(*BYSTANDERS)
+    mesh.up(keyGeneration=2)
+    new = mesh.outputs()["nodes"]["a"]["publicKey"]
+    assert new != old
+    assert hosts.peers("it-b") == {new}
+    eventually(lambda: hosts.pings("it-a", "10.70.0.2"), 10, "the tunnel works with the new keys")
+    assert hosts.ids(*BYSTANDERS) == before
+    mesh.up(keyGeneration=1)
+    assert hosts.peers("it-b") == {old}
+
+
+def test_mtu_and_keepalive_change_live(mesh: Stack, hosts: Hosts) -> None:
+    before = hosts.ids(*BYSTANDERS)
+    mesh.up(mtu=1380, keepalive=5)
+    assert "mtu 1380" in hosts.out("it-a", "ip", "link", "show", "wg0")
+    assert "every 5 seconds" in hosts.out("it-a", "wg", "show", "wg0")
+    assert hosts.ids(*BYSTANDERS) == before
+    mesh.up(mtu=1420, keepalive=25)
+    assert "mtu 1420" in hosts.out("it-a", "ip", "link", "show", "wg0")
+
+
+def test_a_mistake_is_reported_whole_and_touches_nothing(mesh: Stack, hosts: Hosts) -> None:
+    before = hosts.ids(*BYSTANDERS)
+    mesh.configure(vpnRange="10.71.0.0/24", nodes=[{"name": "A"}, *NODES, {"name": "b"}])
+    report = mesh.run("up", "--yes", "--skip-preview").stdout
+    assert "the configuration has 3 mistakes; nothing was touched" in report
+    for path in ("nodes[0].name", "nodes[3].name", "siteRange"):
+        assert path in report
+    assert "Traceback" not in report
+    assert hosts.ids(*BYSTANDERS) == before
