@@ -82,7 +82,7 @@ def test_what_is_changed_by_hand_in_a_node_is_put_right(mesh: Stack, hosts: Host
 def state(hosts: Hosts) -> list[str]:
     """What a node's network looks like; counters and handshakes left out."""
     commands = ("wg show wg0 listen-port", "wg show wg0 allowed-ips", "nft -s list table inet dstack_vpn")
-    looks = (*commands, "ip -o -4 address show dev wg0", "ip route show", "cat /sys/class/net/wg0/mtu")
+    looks = (*commands, "ip -br -4 address show dev wg0", "ip route show", "cat /sys/class/net/wg0/mtu")
     return [hosts.run("it-b", *look.split())[1] for look in looks]
 
 

@@ -71,6 +71,20 @@ def test_the_health_check_names_what_is_wrong(mesh: Stack, hosts: Hosts) -> None
     eventually(lambda: hosts.run("it-a", "health")[0] == 0, 10, mesh.name)
 
 
+def test_public_keys_are_those_that_wg_derives(mesh: Stack, hosts: Hosts) -> None:
+    derive = "sed -n 's/^PrivateKey = //p' /etc/wireguard/wg0.conf | wg pubkey"
+    for name, node in mesh.outputs()["nodes"].items():
+        assert hosts.out(f"it-{name}", "sh", "-c", derive).strip() == node["publicKey"]
+
+
+def test_nodes_are_hardened(mesh: Stack, hosts: Hosts) -> None:
+    for name in ("it-a", "it-server", "it-config"):
+        host = hosts.get(name).attrs["HostConfig"]
+        assert (host["Privileged"], host["CapDrop"], host["SecurityOpt"]) == (False, ["ALL"], ["no-new-privileges"])
+        assert host["Memory"] == host["MemorySwap"] > 0
+    assert hosts.run("it-a", "touch", "/usr/bin/x")[0] != 0, mesh.name
+
+
 def test_workloads_reach_each_other_at_once_from_many_sides(mesh: Stack, hosts: Hosts) -> None:
     pages: list[str | None] = []
     threads = [

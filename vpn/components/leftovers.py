@@ -5,6 +5,7 @@ same name and label that Pulumi is about to create can only be such a leftover, 
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import pulumi
@@ -29,9 +30,10 @@ def remove_leftover(args: pulumi.ResourceHookArgs) -> None:
     """Remove a container or network of this name that bears the stack's label. A foreign one stays."""
     name = (args.new_inputs or {})["name"]
     find = _containers if args.type.endswith(":Container") else _networks
-    for leftover in find(engine.from_env(), name):
-        pulumi.log.warn(f"removing {name}, which an interrupted `pulumi up` left behind")
-        leftover()
+    with closing(engine.from_env()) as client:
+        for remove in find(client, name):
+            pulumi.log.warn(f"removing {name}, which an interrupted `pulumi up` left behind")
+            remove()
 
 
 def _containers(client: engine.DockerClient, name: str) -> list[Callable[[], None]]:
