@@ -61,7 +61,7 @@ def measurements(options: argparse.Namespace, stack: Stack, folder: Path) -> dic
 
     return {
         "throughput": tunnel,
-        "compose": lambda: compose.measure(stack, folder, engine.NODE_IMAGE, options.rounds),
+        "compose": lambda: compose.measure(stack, folder, options.rounds),
         "scale": lambda: [
             row for size in options.sizes for row in scale.measure(stack, size, options.rounds, options.idle)
         ],

@@ -16,10 +16,6 @@ REMOVALS = {
 }
 STEP_SECONDS = 60
 PING_SECONDS = 30
-SAME = (
-    *("CapAdd", "CapDrop", "Devices", "LogConfig", "Memory", "MemorySwap", "PortBindings", "ReadonlyRootfs"),
-    *("RestartPolicy", "SecurityOpt", "Sysctls", "Tmpfs"),
-)
 
 
 def docker(*arguments: str, timeout: float = STEP_SECONDS, stdin: str = "") -> str:
@@ -44,19 +40,9 @@ def containers(prefix: str) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in listed.splitlines())
 
 
-def setup(container: str) -> dict[str, Any]:
-    """What a container was started with, as far as it costs time or safety; equal for equal containers."""
-    found = json.loads(docker("inspect", container))[0]
-    host = {key: found["HostConfig"].get(key) or None for key in SAME}
-    host["CapAdd"], host["CapDrop"] = (_capabilities(host[key]) for key in ("CapAdd", "CapDrop"))
-    networks = {name: (one["IPAMConfig"] or {}) for name, one in found["NetworkSettings"]["Networks"].items()}
-    mounts = sorted((mount.get("Name", ""), mount["Destination"]) for mount in found["Mounts"] if "Name" in mount)
-    config = {key: found["Config"].get(key) for key in ("Cmd", "Healthcheck")}
-    return {**host, **config, "image": found["Image"], "networks": networks, "mounts": mounts}
-
-
-def _capabilities(names: list[str] | None) -> list[str]:
-    return sorted(name.removeprefix("CAP_") for name in names or [])
+def inspect(kind: str, name: str) -> dict[str, Any]:
+    """Everything the engine knows of a container or network."""
+    return dict(json.loads(docker(kind, "inspect", name))[0])
 
 
 def build(node_image: str, context: str) -> None:

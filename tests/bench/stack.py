@@ -74,9 +74,13 @@ class Stack:
         self._file.write_text(yaml.safe_dump({**self._salt, "config": settings}))
         self.topology = topology(values)
 
-    def up(self) -> None:
-        """`pulumi up`, until the first node reaches the last through the tunnel."""
-        self._pulumi("up", *UPDATE, timeout=60 + 5 * len(self.topology.nodes))
+    def up(self, *, refresh: bool = True) -> None:
+        """`pulumi up`, until the first node reaches the last through the tunnel.
+
+        Without refresh it trusts its state: what was changed by hand goes unnoticed.
+        """
+        options = UPDATE if refresh else (*UPDATE, "--refresh=false")
+        self._pulumi("up", *options, timeout=60 + 5 * len(self.topology.nodes))
         first, last = self.topology.nodes[0], self.topology.nodes[-1]
         wait_for_ping(container(first.name), str(last.address))
 
