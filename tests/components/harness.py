@@ -7,7 +7,7 @@ requests themselves. Every run has a context of its own (contextvars), so nothin
 import asyncio
 import json
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
@@ -87,15 +87,15 @@ class Engine(MockMonitor):
         self.outputs: dict[str, dict[str, Json]] = {}
         """Outputs of every component and of the stack, by type."""
 
-    def up(self, config: Mapping[str, Json]) -> "Engine":
-        """Run the program. Raises what the program raises."""
-        copy_context().run(self._up, config)
+    def up(self, config: Mapping[str, Json], program: Callable[[], None] | None = None) -> "Engine":
+        """Run a program, the project's own if none is given. Raises what the program raises."""
+        copy_context().run(self._up, config, program or _program)
         return self
 
-    def _up(self, config: Mapping[str, Json]) -> None:
+    def _up(self, config: Mapping[str, Json], program: Callable[[], None]) -> None:
         configure(Settings(NAME, STACK, monitor=self, dry_run=self.preview, organization=ORGANIZATION))
         set_all_config({f"{NAMESPACE}{key}": as_the_cli_tells_it(value) for key, value in config.items()})
-        asyncio.run(run_in_stack(_program))
+        asyncio.run(run_in_stack(program))
 
     def find(self, type_: str, name: str) -> Resource:
         """The one resource of a type (its last word) and a name."""

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.model.example import MESH
-from tests.model.stack_files import DEFAULTS, DEV, SCHEMA
+from tests.model.stack_files import DEFAULTS as SCHEMA_DEFAULTS
+from tests.model.stack_files import DEV, SCHEMA
 from tests.model.strategies import addresses, anything, configs, garbage, labels
-from vpn.model.config import KEYS, parse
+from vpn.model.config import DEFAULTS, KEYS, parse
 from vpn.model.problems import ConfigError, Problem
 from vpn.model.topology import Node, Topology, Workload
 
@@ -170,7 +171,12 @@ def test_a_mistake(change: Config, expected: list[tuple[str, object]]) -> None:
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "workloads"])
 def test_a_key_without_a_value(key: str) -> None:
-    assert (key, None) in mistakes({other: value for other, value in DEV.items() if other != key})
+    assert (key, None) in mistakes(DEV | {key: None})
+
+
+def test_a_key_left_out_has_the_default_that_the_schema_shows() -> None:
+    assert dict(DEFAULTS) == SCHEMA_DEFAULTS
+    assert parse({"nodes": DEV["nodes"]}) == parse(SCHEMA_DEFAULTS | {"nodes": DEV["nodes"]})
 
 
 def test_a_site_that_is_full() -> None:

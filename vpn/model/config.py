@@ -13,6 +13,19 @@ from vpn.model.topology import SITE_PREFIX, Node, Topology, Workload, node_at
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange")
 KEYS = (*TEXT_KEYS, "listenPort", "hostPort", "mtu", "keepalive", "keyGeneration", "nodes", "workloads")
+DEFAULTS: Mapping[str, Any] = {
+    "name": "wireguard",
+    "domain": "vpn.dstack",
+    "vpnRange": "10.0.0.0/24",
+    "underlayRange": "172.20.0.0/16",
+    "siteRange": "10.64.0.0/16",
+    "listenPort": 51820,
+    "hostPort": 51820,
+    "mtu": 1420,
+    "keepalive": 25,
+    "keyGeneration": 1,
+    "workloads": [],
+}
 NODE_KEYS = ("name", "address")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
@@ -31,9 +44,11 @@ Entries = Sequence[Mapping[str, Any]]
 def parse(raw: Mapping[str, Any], previous: Mapping[str, str] | None = None) -> Topology:
     """Check a configuration as a whole.
 
-    `previous` holds the addresses that nodes and workloads had in the last `up`, by name; who has one keeps it.
+    What it leaves out is as in DEFAULTS. `previous` holds the addresses that nodes and workloads had in the last `up`,
+    by name; who has one keeps it.
     Raises ConfigError with every mistake at once.
     """
+    raw = {**DEFAULTS, **raw}
     reader = Reader(raw)
     reader.check_keys("", raw, KEYS)
     values = _plain_values(reader)

@@ -1,0 +1,25 @@
+"""What the README says of the configuration and of one's own program is so."""
+
+import re
+
+from tests.components.harness import Engine
+from tests.model.stack_files import PROJECT, SCHEMA
+
+README = (PROJECT / "README.md").read_text()
+
+
+def test_the_table_lists_every_key_with_its_default() -> None:
+    rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
+    expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
+    assert rows == {**expected, "workloads": "none"}
+
+
+def test_the_program_brings_up_a_mesh() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    engine = Engine().up({}, lambda: exec(code, {}))
+    assert [one.inputs["name"] for one in engine.all("Container")] == ["shop-config", "shop-db", "shop-web"]
+
+
+def test_the_commands_are_those_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+): ##", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", README)) == targets
