@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bootstrap import proof
+from bootstrap import lifecycle, proof
 from bootstrap.console import say, step
 from bootstrap.environment import prepare
 from bootstrap.failure import BootstrapError
@@ -21,7 +21,7 @@ OLDEST_PYTHON = (3, 11)
 def up(options: argparse.Namespace) -> int:
     """Prepare the machine, bring the stack up, prove that it works."""
     stack = Stack(name=options.stack, env=prepare())
-    stack.prepare()
+    lifecycle.prepare(stack)
     status = stack.up()
     if status == 0:
         with step("Proof") as current:
@@ -32,13 +32,7 @@ def up(options: argparse.Namespace) -> int:
 
 def down(options: argparse.Namespace) -> int:
     """Destroy what `up` made; caches and the Docker engine stay."""
-    stack = Stack(name=options.stack, env=prepare())
-    stack.render()
-    if not stack.exists():
-        say(f"there is no stack {options.stack}: nothing to destroy")
-        return 0
-    stack.prepare()
-    return stack.destroy()
+    return lifecycle.destroy(Stack(name=options.stack, env=prepare()))
 
 
 def run(options: argparse.Namespace) -> NoReturn:

@@ -4,20 +4,18 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bootstrap import command
 from bootstrap.console import say
-
-if TYPE_CHECKING:
-    from bootstrap.stack import Stack
+from bootstrap.stack import Stack
 
 LABEL = "dstack-vpn.stack"  # as in vpn/components/leftovers.py
 KINDS = ("container", "network", "volume")
 
 
-def break_stale_locks(stack: "Stack") -> None:
+def break_stale_locks(stack: Stack) -> None:
     """Remove the stack's lock if the process that held it on this machine is gone."""
     owners = [json.loads(path.read_text()) for path in _files(stack, "locks", f"{stack.name}/*.json")]
     if owners and all(is_dead(owner) for owner in owners):
@@ -30,7 +28,7 @@ def is_dead(owner: dict[str, Any]) -> bool:
     return owner["hostname"] == platform.node() and not Path(f"/proc/{owner['pid']}").exists()
 
 
-def clear_pending(stack: "Stack") -> None:
+def clear_pending(stack: Stack) -> None:
     """Forget creations that a killed run began; what they left in Docker the program itself removes."""
     pending = [operation for path in _files(stack, "stacks", f"{stack.name}.json") for operation in pending_of(path)]
     for operation in pending:
@@ -39,7 +37,7 @@ def clear_pending(stack: "Stack") -> None:
         stack.forget_pending_creates()
 
 
-def sweep(stack: "Stack") -> None:
+def sweep(stack: Stack) -> None:
     """Remove what still bears the stack's label after a destroy: a killed run made it and could not record it."""
     for kind in KINDS:
         find = ["docker", kind, "ls", "--quiet", "--filter", f"label={LABEL}={project_of(stack)}/{stack.name}"]
@@ -55,7 +53,7 @@ def pending_of(checkpoint: Path) -> list[dict[str, Any]]:
     return list(latest.get("pending_operations") or [])
 
 
-def _files(stack: "Stack", kind: str, pattern: str) -> list[Path]:
+def _files(stack: Stack, kind: str, pattern: str) -> list[Path]:
     url = urlsplit(stack.env.get("PULUMI_BACKEND_URL", ""))
     if url.scheme != "file" or os.name != "posix":
         return []
@@ -63,7 +61,7 @@ def _files(stack: "Stack", kind: str, pattern: str) -> list[Path]:
     return [path for path in folder.rglob(pattern) if project_of(stack) in path.parts]
 
 
-def project_of(stack: "Stack") -> str:
+def project_of(stack: Stack) -> str:
     """Name of the Pulumi project."""
     return next(iter(_lines(stack.checkout / "Pulumi.yaml", "name:")), "")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bootstrap import backend, command, paths, repair
-from bootstrap.console import say, step
+from bootstrap import backend, command, paths
+from bootstrap.console import say
 from bootstrap.failure import BootstrapError
 
 PROJECT_FILE = "Pulumi.yaml"
@@ -49,19 +49,6 @@ class Stack:
         """The config file that the user writes."""
         return self.checkout / f"Pulumi.{self.name}.yaml"
 
-    def prepare(self) -> None:
-        """Render the config, make the stack if there is none, and repair what an interrupted run left behind."""
-        with step("Stack") as current:
-            self.render()
-            repair.break_stale_locks(self)
-            current.result = f"{self.name} exists"
-            if self.exists():
-                self._check_passphrase()
-                repair.clear_pending(self)
-            else:
-                self._captured("stack", "init", self.name, fix=f"pulumi stack init {self.name}; {UNLOCK_FIX}")
-                current.result = f"{self.name} made"
-
     def render(self) -> None:
         """Copy the project's and the stack's config, with the salt of the earlier copy unless the user's has one."""
         if not self.source.exists():
@@ -84,16 +71,18 @@ class Stack:
         """Bring up what the config says, in front of the user; return Pulumi's exit status."""
         return self._shown("up", "--yes", "--skip-preview", cwd=self.checkout)
 
+    def init(self) -> None:
+        """Make the stack; Pulumi writes its salt into the rendered config."""
+        self._captured("stack", "init", self.name, fix=f"pulumi stack init {self.name}; {UNLOCK_FIX}")
+
     def destroy(self) -> int:
-        """Destroy what the stack made and remove the stack; return Pulumi's exit status."""
-        status = self._shown("destroy", "--yes", "--skip-preview", cwd=self.checkout)
-        if status == 0:
-            repair.sweep(self)
-            remove = ("stack", "rm", "--yes", "--preserve-config", self.name)
-            self._captured(*remove, fix=f"pulumi stack rm {self.name}")
-            self.config.unlink()
-            say(f"Stack {self.name} is removed; caches and the Docker engine stay.")
-        return status
+        """Destroy what the stack made, in front of the user; return Pulumi's exit status."""
+        return self._shown("destroy", "--yes", "--skip-preview", cwd=self.checkout)
+
+    def remove(self) -> None:
+        """Remove the stack itself, when it holds nothing any more."""
+        self._captured("stack", "rm", "--yes", "--preserve-config", self.name, fix=f"pulumi stack rm {self.name}")
+        self.config.unlink()
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets left out."""
@@ -128,8 +117,11 @@ class Stack:
             raise BootstrapError(reason, fix=fix, command=ask, log=result.output)
         return result
 
-    def _check_passphrase(self) -> None:
-        """Encrypt something into a copy of the config: the cheapest command that needs the passphrase."""
+    def check_passphrase(self) -> None:
+        """Encrypt something into a copy of the config, the cheapest command that needs the passphrase.
+
+        Raises BootstrapError when it does not open the stack's secrets.
+        """
         if not salt_of(self.config.read_text()):
             return
         probe = self.config.with_name(f"probe.{self.source.name}")
