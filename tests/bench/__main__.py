@@ -52,15 +52,8 @@ def run(options: argparse.Namespace) -> list[table.Row]:
 
 def measurements(options: argparse.Namespace, stack: Stack, folder: Path) -> dict[str, Callable[[], list[table.Row]]]:
     """How each part is measured."""
-
-    def tunnel() -> list[table.Row]:
-        try:
-            return throughput.measure(stack, options.rounds, options.seconds)
-        finally:
-            stack.destroy()
-
     return {
-        "throughput": tunnel,
+        "throughput": lambda: throughput.measure(stack, options.rounds, options.seconds),
         "compose": lambda: compose.measure(stack, folder, options.rounds),
         "scale": lambda: [
             row for size in options.sizes for row in scale.measure(stack, size, options.rounds, options.idle)

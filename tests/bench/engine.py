@@ -53,14 +53,18 @@ def build(node_image: str, context: str) -> None:
 
 
 def clean() -> None:
-    """Remove everything of the bench's, also what a killed run left; what still ends is waited for."""
+    """Remove everything of the bench's, also what a killed run left."""
+    clear()
+    _remove("image", docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{PREFIX}/*").split(), ["rmi"])
+
+
+def clear(prefix: str = f"{PREFIX}-") -> None:
+    """Remove containers, networks and volumes whose name begins so; what still ends is waited for."""
     for _ in range(3):
         for kind, (listing, removal) in REMOVALS.items():
-            _remove(kind, docker(*listing, "--filter", f"name=^/?{PREFIX}").split(), removal)
-        if not any(docker(*listing, "--filter", f"name=^/?{PREFIX}") for listing, _ in REMOVALS.values()):
+            _remove(kind, docker(*listing, "--filter", f"name=^/?{prefix}").split(), removal)
+        if not any(docker(*listing, "--filter", f"name=^/?{prefix}") for listing, _ in REMOVALS.values()):
             break
-    images = docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{PREFIX}/*").split()
-    _remove("image", images, ["rmi"])
 
 
 def _remove(kind: str, found: list[str], removal: list[str]) -> None:

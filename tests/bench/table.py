@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 130  # characters, where there is no terminal to ask
+WIDTH = 150  # characters, where there is no terminal to ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def show(rows: Sequence[Row], title: str) -> None:
     """Print the table to stdout."""
     table = Table(title=title, caption="median (lowest - highest); a ratio is the median of the rounds' ratios")
     for heading in ("measured", "value", "beside it", "its value", "ratio", "target", ""):
-        table.add_column(heading, justify="left" if heading in ("measured", "beside it") else "right")
+        table.add_column(heading, justify="left" if heading in ("measured", "beside it") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.engine import IMAGE, PREFIX, docker, execute, wait_for_ping
+from tests.bench.engine import IMAGE, PREFIX, clear, docker, execute, wait_for_ping
 from tests.bench.shell import BenchError, say
 from tests.bench.stack import Stack, config, container, topology
 from tests.bench.table import Row, Target
 from vpn.model import wgconf
 from vpn.model.firewall import TABLE
-from vpn.model.keys import KeyRing
+from vpn.model.keys import SEED_LENGTH, KeyRing
 from vpn.model.topology import INTERFACE, Topology
 
+OWN = f"{PREFIX}-line-"
+"""Begins the name of everything here that is not the stack's."""
 PORT = "5201"
 TRIES = 5
 TRANSFERS = 4
@@ -48,15 +50,24 @@ class Line:
 
 
 def measure(stack: Stack, rounds: int, duration: int) -> list[Row]:
+    """Set up every line, send over them, and take all of it down again."""
+    try:
+        mesh = topology(config(2) | BARE)
+        lines = {**_stack_lines(stack), BRIDGE: _on_a_bridge(mesh), VETH: _over_veth(mesh)}
+        return _rows(_in_turn(stack, lines, rounds, duration))
+    finally:
+        clear(OWN)
+        stack.destroy()
+
+
+def _in_turn(stack: Stack, lines: Mapping[str, Line], rounds: int, duration: int) -> dict[str, list[float]]:
     """Send over every line in turn, round by round."""
-    mesh = topology(config(2) | BARE)
-    lines = {**_stack_lines(stack), BRIDGE: _on_a_bridge(mesh), VETH: _over_veth(mesh)}
     found: dict[str, list[float]] = {name: [] for name in lines}
     for number in range(rounds * TRANSFERS):
         for name in _rotated(list(lines), number):
             found[name].append(_measured(stack, lines[name], duration))
             say(f"throughput, round {number + 1} of {rounds * TRANSFERS}: {name}: {found[name][-1]:.0f} Mbit/s")
-    return _rows(found)
+    return found
 
 
 def _rows(found: Mapping[str, list[float]]) -> list[Row]:
@@ -127,7 +138,7 @@ def _stack_lines(stack: Stack) -> dict[str, Line]:
 
 def _between_nodes(stack: Stack) -> Line:
     """From inside the namespace of one node into that of the other: nothing but the tunnel."""
-    server, client = f"{PREFIX}-at-node-1", f"{PREFIX}-at-node-2"
+    server, client = f"{OWN}at-node-1", f"{OWN}at-node-2"
     for name, node, command in ((server, "node-1", ()), (client, "node-2", ("sleep", "infinity"))):
         docker("run", "--detach", "--name", name, "--network", f"container:{container(node)}", IMAGE, *command)
     return Line(client=client, address=str(stack.topology.node("node-1").address))
@@ -138,7 +149,7 @@ def _between_nodes(stack: Stack) -> Line:
 
 def _on_a_bridge(mesh: Topology) -> Line:
     """Two plain containers on a plain bridge network."""
-    network = f"{PREFIX}-bare"
+    network = f"{OWN}bridge"
     docker("network", "create", "--subnet", str(mesh.underlay_range), network)
     for node in mesh.nodes:
         _container(f"{network}-{node.name}", "--network", network, "--ip", str(node.underlay))
@@ -147,7 +158,7 @@ def _on_a_bridge(mesh: Topology) -> Line:
 
 def _over_veth(mesh: Topology) -> Line:
     """Two containers with nothing but a veth pair between them; the second sees the first's process 1, to reach it."""
-    name = f"{PREFIX}-veth"
+    name = f"{OWN}veth"
     first, last = (f"{name}-{node.name}" for node in mesh.nodes)
     _container(first, "--network", "none")
     _container(last, "--network", "none", "--pid", f"container:{first}")
@@ -166,7 +177,7 @@ def _container(name: str, *place: str) -> None:
 
 def _tunnel(mesh: Topology, name: str) -> Line:
     """Start wireguard-go in both containers, configured as the stack's nodes are."""
-    keys = KeyRing(seed=secrets.token_hex(), mesh=mesh.name)
+    keys = KeyRing(seed=secrets.token_hex(SEED_LENGTH)[:SEED_LENGTH], mesh=mesh.name)
     for node in mesh.nodes:
         command = ("tunnel", INTERFACE, f"{node.address}/32", str(mesh.mtu), str(mesh.vpn_range))
         execute(f"{name}-{node.name}", *command, stdin=wgconf.render(mesh, keys, node))
