@@ -12,6 +12,7 @@ async def main() -> pulumi.Inputs:
     mesh = VpnMesh("mesh", VpnMeshArgs(topology=topology))
     return {
         "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
+        "mesh": mesh.identity,
         "workloads": outputs.workloads(topology),
     }
 

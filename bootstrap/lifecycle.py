@@ -26,9 +26,11 @@ def destroy(stack: Stack) -> int:
         say(f"there is no stack {stack.name}: nothing to destroy")
         return 0
     prepare(stack)
+    mesh = stack.outputs().get("mesh")
     status = stack.destroy()
     if status == 0:
-        repair.sweep(stack)
+        if mesh:
+            repair.sweep(mesh, stack)
         stack.remove()
         say(f"Stack {stack.name} is removed; caches and the Docker engine stay.")
     return status

@@ -11,7 +11,7 @@ from bootstrap import command
 from bootstrap.console import say
 from bootstrap.stack import Stack
 
-LABEL = "dstack-vpn.stack"  # as in vpn/components/leftovers.py
+LABEL = "dstack-vpn.mesh"  # as in vpn/components/leftovers.py
 KINDS = ("container", "network", "volume")
 
 
@@ -37,10 +37,10 @@ def clear_pending(stack: Stack) -> None:
         stack.forget_pending_creates()
 
 
-def sweep(stack: Stack) -> None:
-    """Remove what still bears the stack's label after a destroy: a killed run made it and could not record it."""
+def sweep(mesh: str, stack: Stack) -> None:
+    """Remove what still bears the mesh's identity after a destroy: a killed run made it and could not record it."""
     for kind in KINDS:
-        find = ["docker", kind, "ls", "--quiet", "--filter", f"label={LABEL}={project_of(stack)}/{stack.name}"]
+        find = ["docker", kind, "ls", "--quiet", "--filter", f"label={LABEL}={mesh}"]
         found = command.ask([*find, *(["--all"] if kind == "container" else [])], env=stack.env).answer.split()
         for leftover in found:
             say(f"  removing {kind} {leftover}, which an interrupted run left behind")

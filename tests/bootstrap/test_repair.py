@@ -80,7 +80,7 @@ def test_pending_creations_are_forgotten_with_a_word(
     assert "killed in creating nginx-server" in capsys.readouterr().err
 
 
-def test_the_sweep_removes_only_what_bears_the_stacks_label(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_removes_only_what_bears_the_identity(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def answer(command: list[str], **_: Any) -> Result:
@@ -88,12 +88,12 @@ def test_the_sweep_removes_only_what_bears_the_stacks_label(stack: Stack, monkey
         return Result(status=0, output="", answer="abc\n" if command[1:3] == ["network", "ls"] else "")
 
     monkeypatch.setattr("bootstrap.command.ask", answer)
-    repair.sweep(stack)
+    repair.sweep("abc123", stack)
     assert asked == [
-        "docker container ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev --all",
-        "docker network ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev",
+        "docker container ls --quiet --filter label=dstack-vpn.mesh=abc123 --all",
+        "docker network ls --quiet --filter label=dstack-vpn.mesh=abc123",
         "docker network rm --force abc",
-        "docker volume ls --quiet --filter label=dstack-vpn.stack=dstack-vpn/dev",
+        "docker volume ls --quiet --filter label=dstack-vpn.mesh=abc123",
     ]
 
 

@@ -8,7 +8,7 @@ from tests.components.harness import Engine, Options, Secret
 from tests.model.stack_files import DEV
 
 TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
-LABELS = [{"label": "dstack-vpn.stack", "value": "dstack-vpn/dev"}]
+LABELS = [{"label": "dstack-vpn.mesh", "value": "f575daf808e0a0e2"}]
 COMMON = {
     "capabilities": {"adds": [], "drops": ["ALL"]},
     "destroyGraceSeconds": 5,

@@ -60,6 +60,7 @@ OUTPUTS = {
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
     },
+    "mesh": "f575daf808e0a0e2",
     "workloads": {
         "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
         "test-client": {"node": "node-b", "address": "10.64.2.3"},

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from docker.errors import NotFound
@@ -150,6 +151,18 @@ def test_a_host_port_in_use_is_named_and_the_next_up_repairs(mesh: Stack, hosts:
         assert hosts.page("it-client", "it-server"), "the others run on"
     mesh.up()
     assert hosts.pings("it-c", "10.70.0.1")
+
+
+def test_a_stack_of_the_same_name_elsewhere_cannot_take_ours_for_its_leftovers(
+    mesh: Stack, hosts: Hosts, tmp_path: Path
+) -> None:
+    before = hosts.ids("it-a", "it-b", *WORKLOADS)
+    stranger = Stack(tmp_path / "stranger", dict(mesh.config), name=mesh.name)
+    stranger.configure()
+    refused = stranger.run("up", "--yes", "--skip-preview")
+    assert refused.returncode != 0
+    assert "already exists" in refused.stdout
+    assert hosts.ids("it-a", "it-b", *WORKLOADS) == before
 
 
 def test_a_wrong_passphrase_is_refused_and_touches_nothing(mesh: Stack, hosts: Hosts) -> None:

@@ -50,8 +50,8 @@ def test_files_with_keys_are_for_root_alone(mesh: Stack, hosts: Hosts) -> None:
     assert hosts.out("it-config", "stat", "-c", "%a %U", "/bundle.tar.gz") == "600 root\n"
 
 
-def test_docker_shows_no_secret(secrets: set[bytes], hosts: Hosts) -> None:
-    client, ours = hosts.client, {"label": "dstack-vpn.stack=dstack-vpn/it"}
+def test_docker_shows_no_secret(secrets: set[bytes], mesh: Stack, hosts: Hosts) -> None:
+    client, ours = hosts.client, {"label": f"dstack-vpn.mesh={mesh.outputs()['mesh']}"}
     containers = client.containers.list(filters=ours)
     assert len(containers) == 5
     shown = [*containers, *client.networks.list(filters=ours), *client.volumes.list(filters=ours)]

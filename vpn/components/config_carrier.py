@@ -21,6 +21,8 @@ WAIT_SECONDS = 60
 class ConfigCarrierArgs:
     """What goes where."""
 
+    mesh: pulumi.Input[str]
+    """Identity of the mesh, on everything that belongs to it."""
     container_name: pulumi.Input[str]
     image: pulumi.Input[str]
     """Image ID of docker/wireguard."""
@@ -46,6 +48,7 @@ class ConfigCarrier(pulumi.ComponentResource):
 
 def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
     return hardened(
+        mesh=args.mesh,
         name=args.container_name,
         image=args.image,
         command=["carrier"],

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from vpn.components.leftovers import removed_before_create, stack_label
+from vpn.components.leftovers import LABEL, removed_before_create
 
 GRACE_SECONDS = 5
 TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
@@ -25,12 +25,12 @@ def container_options(parent: pulumi.Resource, name: str, **more: Any) -> pulumi
 
 
 def hardened(
-    *, memory: int, tmpfs: Sequence[str], capabilities: Sequence[str] = (), **more: Any
+    *, mesh: pulumi.Input[str], memory: int, tmpfs: Sequence[str], capabilities: Sequence[str] = (), **more: Any
 ) -> docker.ContainerArgs:
     """Container arguments with least privilege.
 
     No capability but those named, no new privileges, a root that cannot be written unless `read_only=False`, and memory
-    bounded in MiB. The provider has no setting for a bound on processes.
+    bounded in MiB. `mesh` is the identity of the mesh. The provider has no setting for a bound on processes.
     """
     defaults: dict[str, Any] = {
         "read_only": True,
@@ -45,6 +45,6 @@ def hardened(
         tmpfs=dict.fromkeys(tmpfs, TMPFS),
         memory=memory,
         memory_swap=memory,
-        labels=[docker.ContainerLabelArgs(**stack_label())],
+        labels=[docker.ContainerLabelArgs(label=LABEL, value=mesh)],
         **(defaults | more),
     )

@@ -1,7 +1,8 @@
 """What a killed `pulumi up` leaves behind: made in Docker, but not yet written into the state.
 
-Its name is taken, so the next `up` could not make it again. Everything we make bears the stack's label; a thing of the
-same name and label that Pulumi is about to create can only be such a leftover, and is removed first.
+Its name is taken, so the next `up` could not make it again. Everything of a mesh bears the mesh's identity, which only
+its own state can tell; what has the name and identity of a thing that Pulumi is about to create can only be such a
+leftover, and is removed first. What belongs to another state, even of a stack of the same name, is never touched.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,7 @@ import pulumi
 
 import docker as engine
 
-LABEL = "dstack-vpn.stack"
-
-
-def stack_label() -> dict[str, str]:
-    """Marks what this stack made, as keyword arguments of a `...LabelArgs`."""
-    return {"label": LABEL, "value": f"{pulumi.get_project()}/{pulumi.get_stack()}"}
+LABEL = "dstack-vpn.mesh"
 
 
 def removed_before_create(kind: str, name: str, parent: pulumi.Resource) -> pulumi.ResourceHookBinding:
@@ -27,23 +23,24 @@ def removed_before_create(kind: str, name: str, parent: pulumi.Resource) -> pulu
 
 
 def remove_leftover(args: pulumi.ResourceHookArgs) -> None:
-    """Remove a container or network of this name that bears the stack's label. A foreign one stays."""
-    name = (args.new_inputs or {})["name"]
+    """Remove the container or network of this name if it bears the mesh's identity."""
+    inputs = args.new_inputs or {}
+    identity = next(one["value"] for one in inputs["labels"] if one["label"] == LABEL)
     find = _containers if args.type.endswith(":Container") else _networks
     with closing(engine.from_env()) as client:
-        for remove in find(client, name):
-            pulumi.log.warn(f"removing {name}, which an interrupted `pulumi up` left behind")
+        for remove in find(client, inputs["name"], identity):
+            pulumi.log.warn(f"removing {inputs['name']}, which an interrupted `pulumi up` left behind")
             remove()
 
 
-def _containers(client: engine.DockerClient, name: str) -> list[Callable[[], None]]:
+def _containers(client: engine.DockerClient, name: str, identity: str) -> list[Callable[[], None]]:
     try:
         container = client.containers.get(name)
     except engine.errors.NotFound:
         return []
-    return [partial(container.remove, force=True)] if container.labels.get(LABEL) == stack_label()["value"] else []
+    return [partial(container.remove, force=True)] if container.labels.get(LABEL) == identity else []
 
 
-def _networks(client: engine.DockerClient, name: str) -> list[Callable[[], None]]:
-    found = client.networks.list(names=[name], filters={"label": f"{LABEL}={stack_label()['value']}"})
+def _networks(client: engine.DockerClient, name: str, identity: str) -> list[Callable[[], None]]:
+    found = client.networks.list(names=[name], filters={"label": f"{LABEL}={identity}"})
     return [network.remove for network in found if network.name == name]

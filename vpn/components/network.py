@@ -1,29 +1,26 @@
-"""Docker networks of the mesh: a bridge with a fixed range."""
+"""Docker networks of the mesh: bridges with a fixed range."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
 
-from vpn.components.leftovers import removed_before_create, stack_label
+from vpn.components.leftovers import LABEL, removed_before_create
+
+
+def network_options(parent: pulumi.Resource, name: str) -> pulumi.ResourceOptions:
+    """Options of a network: deleted before it is replaced, because two cannot have one range."""
+    hooks = removed_before_create("network", name, parent)
+    return pulumi.ResourceOptions(parent=parent, delete_before_replace=True, hooks=hooks)
 
 
 def bridge(
-    name: str,
-    network_name: pulumi.Input[str],
-    ipam: docker.NetworkIpamConfigArgs,
-    parent: pulumi.Resource,
-    options: Mapping[str, str] | None = None,
-) -> docker.Network:
-    """A bridge that is deleted before it is replaced, because two cannot have one range."""
-    return docker.Network(
-        name,
-        name=network_name,
+    *, mesh: pulumi.Input[str], subnet: pulumi.Input[str], gateway: pulumi.Input[str], **more: Any
+) -> docker.NetworkArgs:
+    """Arguments of a bridge; `mesh` is the identity of the mesh."""
+    return docker.NetworkArgs(
         driver="bridge",
-        ipam_configs=[ipam],
-        options=options,
-        labels=[docker.NetworkLabelArgs(**stack_label())],
-        opts=pulumi.ResourceOptions(
-            parent=parent, delete_before_replace=True, hooks=removed_before_create("network", name, parent)
-        ),
+        ipam_configs=[docker.NetworkIpamConfigArgs(subnet=subnet, gateway=gateway)],
+        labels=[docker.NetworkLabelArgs(label=LABEL, value=mesh)],
+        **more,
     )

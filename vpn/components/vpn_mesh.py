@@ -8,7 +8,7 @@ import pulumi_random as random
 
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.image import built_image
-from vpn.components.network import bridge
+from vpn.components.network import bridge, network_options
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
@@ -31,20 +31,25 @@ class VpnMesh(pulumi.ComponentResource):
     nodes: dict[str, WireGuardNode]
     public_keys: pulumi.Output[dict[str, str]]
     """Base64 of every node's public key, by the node's name."""
+    identity: pulumi.Output[str]
+    """On everything in Docker that belongs to this mesh; derived from the seed, so no other state has it."""
 
     def __init__(self, name: str, args: VpnMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:VpnMesh", name, {}, opts)
         self._topology = args.topology
         self._prefix = args.topology.name
         seed = self._seed()
+        # The only place where something derived from the seed ceases to be a secret.
+        public = pulumi.Output.unsecret(seed.apply(lambda text: public_view(args.topology, text)))
+        self.identity = public.apply(lambda view: view.identity)
+        self.public_keys = public.apply(lambda view: view.keys)
         # No workload can have a name with "_".
         self._image = built_image("node_image", f"{self._prefix}/node", "docker/wireguard", self)
         self._underlay = self._underlay_network()
         self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
         self._carrier(seed)
         self.workloads = [self._workload(workload) for workload in args.topology.workloads]
-        self.public_keys = pulumi.Output.unsecret(seed.apply(lambda text: public_keys(args.topology, text)))
-        self.register_outputs({"publicKeys": self.public_keys})
+        self.register_outputs({"identity": self.identity, "publicKeys": self.public_keys})
 
     def _seed(self) -> pulumi.Output[str]:
         """The mesh's one secret; every key is derived from it."""
@@ -55,11 +60,17 @@ class VpnMesh(pulumi.ComponentResource):
 
     def _underlay_network(self) -> docker.Network:
         topology = self._topology
-        ipam = docker.NetworkIpamConfigArgs(subnet=str(topology.underlay_range), gateway=str(topology.underlay_gateway))
-        return bridge("underlay", f"{self._prefix}-network", ipam, self)
+        network = bridge(
+            mesh=self.identity,
+            name=f"{self._prefix}-network",
+            subnet=str(topology.underlay_range),
+            gateway=str(topology.underlay_gateway),
+        )
+        return docker.Network("underlay", network, network_options(self, "underlay"))
 
     def _node(self, node: Node) -> WireGuardNode:
         args = WireGuardNodeArgs(
+            mesh=self.identity,
             container_name=f"{self._prefix}-{node.name}",
             image=self._image.image_id,
             underlay_network=self._underlay.name,
@@ -74,6 +85,7 @@ class VpnMesh(pulumi.ComponentResource):
 
     def _carrier(self, seed: pulumi.Output[str]) -> ConfigCarrier:
         args = ConfigCarrierArgs(
+            mesh=self.identity,
             container_name=f"{self._prefix}-{CARRIER}",
             image=self._image.image_id,
             bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix))),
@@ -85,6 +97,7 @@ class VpnMesh(pulumi.ComponentResource):
     def _workload(self, workload: Workload) -> WorkloadContainer:
         node = self._topology.node(workload.node)
         args = WorkloadContainerArgs(
+            mesh=self.identity,
             container_name=workload.name,
             image=self._workload_image(workload),
             network=self.nodes[node.name].site_network.name,
@@ -102,8 +115,16 @@ class VpnMesh(pulumi.ComponentResource):
         return docker.RemoteImage(name, name=str(workload.image), keep_locally=True, opts=options).image_id
 
 
-def public_keys(topology: Topology, seed: str) -> dict[str, str]:
-    """Base64 of every node's public key."""
-    keys = KeyRing(seed=seed, mesh=topology.name)
-    generation = topology.key_generation
-    return {node.name: keys.private_key(node.name, generation).public().base64() for node in topology.nodes}
+@dataclass(frozen=True)
+class PublicView:
+    """What anybody may know of the keys."""
+
+    identity: str
+    keys: dict[str, str]
+
+
+def public_view(topology: Topology, seed: str) -> PublicView:
+    """Identity of the mesh, and base64 of every node's public key."""
+    ring, generation = KeyRing(seed=seed, mesh=topology.name), topology.key_generation
+    keys = {node.name: ring.private_key(node.name, generation).public().base64() for node in topology.nodes}
+    return PublicView(ring.identity(), keys)

@@ -6,8 +6,8 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
-from vpn.components.leftovers import stack_label
-from vpn.components.network import bridge
+from vpn.components.leftovers import LABEL
+from vpn.components.network import bridge, network_options
 
 CONFIG_FOLDER = "/etc/wireguard"
 MEMORY_MIB = 256
@@ -29,6 +29,8 @@ SITE_OPTIONS = {
 class WireGuardNodeArgs:
     """Where a node stands. Its peers and keys are no property of it: they come through its config volume."""
 
+    mesh: pulumi.Input[str]
+    """Identity of the mesh, on everything that belongs to it."""
     container_name: pulumi.Input[str]
     """Name of the container; volume and site network are named after it."""
     image: pulumi.Input[str]
@@ -67,16 +69,23 @@ class WireGuardNode(pulumi.ComponentResource):
         return docker.Volume(
             name,
             name=pulumi.Output.concat(args.container_name, "-config"),
-            labels=[docker.VolumeLabelArgs(**stack_label())],
+            labels=[docker.VolumeLabelArgs(label=LABEL, value=args.mesh)],
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),  # both would have one name
         )
 
     def _site(self, name: str, args: WireGuardNodeArgs) -> docker.Network:
-        ipam = docker.NetworkIpamConfigArgs(subnet=args.site_range, gateway=args.site_gateway)
-        return bridge(name, pulumi.Output.concat(args.container_name, "-site"), ipam, self, SITE_OPTIONS)
+        network = bridge(
+            mesh=args.mesh,
+            name=pulumi.Output.concat(args.container_name, "-site"),
+            subnet=args.site_range,
+            gateway=args.site_gateway,
+            options=SITE_OPTIONS,
+        )
+        return docker.Network(name, network, network_options(self, name))
 
     def _container(self, name: str, args: WireGuardNodeArgs) -> docker.ContainerArgs:
         return hardened(
+            mesh=args.mesh,
             name=args.container_name,
             image=args.image,
             hostname=name,

@@ -15,6 +15,8 @@ MEMORY_MIB = 256
 class WorkloadContainerArgs:
     """What runs at a site."""
 
+    mesh: pulumi.Input[str]
+    """Identity of the mesh, on everything that belongs to it."""
     container_name: pulumi.Input[str]
     image: pulumi.Input[str]
     """Image name or ID."""
@@ -43,6 +45,7 @@ class WorkloadContainer(pulumi.ComponentResource):
 
 def _container(args: WorkloadContainerArgs) -> docker.ContainerArgs:
     return hardened(
+        mesh=args.mesh,
         name=args.container_name,
         image=args.image,
         hostname=args.container_name,

@@ -74,6 +74,10 @@ class KeyRing:
         if len(self.seed) != SEED_LENGTH:
             raise ValueError(f"the seed has {SEED_LENGTH} letters and digits, not {len(self.seed)}")
 
+    def identity(self) -> str:
+        """Name of the mesh that only its own state can tell; no secret."""
+        return self._derive("identity").hex()[:16]
+
     def private_key(self, node: str, generation: int) -> PrivateKey:
         """The private key of a node in a generation."""
         return PrivateKey(clamp(self._derive("private", node, str(generation))))
