@@ -1,12 +1,11 @@
-"""What a mesh of N nodes costs: to bring up, to leave as it is, to add a node to, to keep in memory, to destroy.
+"""What a mesh of N nodes costs: to bring up, to leave as it is, to add a node to, to keep, to destroy.
 
 A node is added without refresh: that asks Docker about everything, and would be most of the time.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tests.bench import memory
+from tests.bench import idle
 from tests.bench.shell import say, seconds
 from tests.bench.stack import Stack, config
 from tests.bench.table import Row, Target
@@ -72,13 +71,12 @@ def measure(stack: Stack, size: int, rounds: int, idle_seconds: float) -> list[R
     return _rows(mesh, resources, used)
 
 
-def _idle(mesh: Mesh, wait: float) -> memory.Memory:
+def _idle(mesh: Mesh, wait: float) -> idle.Idle:
     say(f"{mesh.size} nodes: leaving them alone for {wait:.0f} s")
-    time.sleep(wait)
-    return memory.of(sorted(mesh.stack.nodes()))
+    return idle.watch(sorted(mesh.stack.nodes()), wait)
 
 
-def _rows(mesh: Mesh, resources: int, used: memory.Memory) -> list[Row]:
+def _rows(mesh: Mesh, resources: int, used: idle.Idle) -> list[Row]:
     def row(name: str, unit: str, samples: Sequence[float], target: Target | None = None) -> Row:
         return Row(name=f"{mesh.size} nodes: {name}", unit=unit, samples=samples, target=target)
 
@@ -90,6 +88,7 @@ def _rows(mesh: Mesh, resources: int, used: memory.Memory) -> list[Row]:
         row(ADD, "s", mesh.times[ADD], ADD_TARGET),
         row("nodes replaced by that", "", mesh.replaced, NONE_REPLACED),
         row(DESTROY, "s", mesh.times[DESTROY]),
-        row("idle memory of a node", "MiB", used.charged, MEMORY_TARGET),
+        row("idle memory of a node", "MiB", used.memory, MEMORY_TARGET),
         row("its processes' resident sizes", "MiB", used.resident),
+        row("its processor time", "ms/s", used.processor),
     ]
