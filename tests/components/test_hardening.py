@@ -66,7 +66,7 @@ CARRIER = COMMON | {
         {"volumeName": "wireguard-node-b-config", "containerPath": "/config/node-b"},
     ],
     "wait": True,
-    "waitTimeout": 60,
+    "waitTimeout": 68,
 }
 UNDERLAY = {
     "name": "wireguard-network",

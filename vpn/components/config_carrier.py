@@ -15,6 +15,7 @@ from vpn.components.container import container_options, hardened
 
 MEMORY_MIB = 32
 WAIT_SECONDS = 60
+WAIT_SECONDS_A_NODE = 4  # fifty nodes that start at once on two cores need minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,5 +67,5 @@ def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
             tests=["CMD", "test", "-e", "/run/delivered"], interval="2s", timeout="5s", retries=1
         ),
         wait=True,
-        wait_timeout=WAIT_SECONDS,
+        wait_timeout=WAIT_SECONDS + WAIT_SECONDS_A_NODE * len(args.volumes),
     )
