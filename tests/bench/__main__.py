@@ -5,6 +5,7 @@ Everything runs on the Docker engine that the docker command reaches, in contain
 """
 
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from docker.errors import DockerException
 
 from tests.bench import compose, engine, scale, table, throughput
 from tests.bench.shell import BenchError, say
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         rows = run(options)
-    except BenchError as error:
+    except (BenchError, DockerException) as error:
         say(f"failed: {error}")
         return 1
     except KeyboardInterrupt:
@@ -73,14 +76,26 @@ def warm_up(stack: Stack) -> None:
 @contextmanager
 def workshop() -> Iterator[Path]:
     """A folder and an engine without anything of the bench's, before and after."""
-    engine.clean()
-    with tempfile.TemporaryDirectory(prefix=f"{engine.PREFIX}-") as folder:
+    with alone(Path(tempfile.gettempdir()) / f"{engine.PREFIX}.lock"):
+        engine.clean()
+        with tempfile.TemporaryDirectory(prefix=f"{engine.PREFIX}-") as folder:
+            try:
+                yield Path(folder)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                say("cleaning up")
+                engine.clean()
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Two benches would take each other's containers for leftovers. Raises BenchError when another one runs."""
+    with lock.open("a") as held:
         try:
-            yield Path(folder)
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            say("cleaning up")
-            engine.clean()
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(f"another bench runs on this machine: it holds {lock}") from None
+        yield
 
 
 def report(rows: Sequence[table.Row], path: Path | None) -> int:
