@@ -4,8 +4,10 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from pulumi import automation
 CHECKOUT = Path(__file__).resolve().parents[2]
 COPIED = ("Pulumi.yaml", "__main__.py", "vpn", "docker")
 PROJECT = "dstack-vpn"
+SESSION = 3  # of the fields after the name in /proc/<pid>/stat (proc(5))
 
 
 @dataclass
@@ -87,10 +90,22 @@ class Stack:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start Pulumi's command line in the background."""
+        """Start Pulumi's command line in the background, in a session of its own."""
         env = {**os.environ, **self.variables}
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(self.cli(*arguments), cwd=self.project, env=env, stdout=quiet, stderr=quiet)
+        return subprocess.Popen(
+            self.cli(*arguments), cwd=self.project, env=env, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+
+    @staticmethod
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        """Kill what `start` started, with its plugins, as a power failure does."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # some end meanwhile
+                pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
+                if int(rest[SESSION]) == process.pid:
+                    os.kill(pid, signal.SIGKILL)
+        process.wait()
 
     def destroy(self) -> None:
         """`pulumi destroy`, also after an interrupted `up`."""

@@ -132,8 +132,7 @@ def test_a_killed_up_is_finished_by_the_next(mesh: Stack, hosts: Hosts, made: st
     }[made]
     while not exists(find):
         assert process.poll() is None, "it ended before it could be killed"
-    process.kill()
-    process.wait()
+    mesh.kill(process)
     mesh.api.cancel()
     mesh.up()
     assert hosts.pings("it-c", "10.70.0.1")
