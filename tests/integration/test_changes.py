@@ -17,6 +17,7 @@ def pinged_200_times(hosts: Hosts) -> str:
 
 def test_an_added_node_joins_and_no_other_tunnel_blinks(mesh: Stack, hosts: Hosts) -> None:
     before = hosts.ids(*BYSTANDERS)
+    eventually(lambda: hosts.pings("it-a", "10.70.0.2"), 10, "the tunnel works before the change")
     with ThreadPoolExecutor() as pool:
         report = pool.submit(pinged_200_times, hosts)
         mesh.up(nodes=THREE)
