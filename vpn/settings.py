@@ -1,7 +1,6 @@
 """The only reader of the stack's configuration and of its own last outputs."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,10 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from vpn.model.config import TEXT_KEYS, parse
-from vpn.model.problems import ConfigError, Problem
-from vpn.model.topology import Topology, Workload
+from vpn.model.problems import ConfigError
+from vpn.model.topology import Topology
 
 PROJECT = Path(__file__).resolve().parents[1]
-NO_DOCKERFILE = "is no folder with a Dockerfile"
-NO_DOCKERFILE_FIX = "name one that has it, relative to the project"
 
 
 async def load() -> Topology:
@@ -23,22 +20,13 @@ async def load() -> Topology:
     Raises pulumi.RunError with every mistake of the configuration, before any resource is declared.
     """
     try:
-        topology = parse(_raw_config(), await _previous_addresses())
-        check_folders(topology.workloads)
+        return parse(_raw_config(), await _previous_addresses(), _can_build)
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
-    return topology
 
 
-def check_folders(workloads: Sequence[Workload]) -> None:
-    """Raise ConfigError when a folder to build has no Dockerfile."""
-    problems = [
-        Problem(path=f"workloads[{index}].build", value=workload.build, reason=NO_DOCKERFILE, fix=NO_DOCKERFILE_FIX)
-        for index, workload in enumerate(workloads)
-        if workload.build is not None and not (PROJECT / workload.build / "Dockerfile").is_file()
-    ]
-    if problems:
-        raise ConfigError(problems)
+def _can_build(folder: str) -> bool:
+    return (PROJECT / folder / "Dockerfile").is_file()
 
 
 def _raw_config() -> dict[str, Any]:

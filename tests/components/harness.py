@@ -12,6 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]
@@ -86,6 +87,8 @@ class Engine(MockMonitor):
         """Names of the hooks that the program registered."""
         self.outputs: dict[str, dict[str, Json]] = {}
         """Outputs of every component and of the stack, by type."""
+        self.awaited: list[tuple[str, int]] = []
+        """Config carriers that the program waited for: container ID, and how many nodes it serves."""
 
     def up(self, config: Mapping[str, Json], program: Callable[[], None] | None = None) -> "Engine":
         """Run a program, the project's own if none is given. Raises what the program raises."""
@@ -95,7 +98,12 @@ class Engine(MockMonitor):
     def _up(self, config: Mapping[str, Json], program: Callable[[], None]) -> None:
         configure(Settings(NAME, STACK, monitor=self, dry_run=self.preview, organization=ORGANIZATION))
         set_all_config({f"{NAMESPACE}{key}": as_the_cli_tells_it(value) for key, value in config.items()})
-        asyncio.run(run_in_stack(program))
+        with patch("vpn.components.vpn_mesh.until_applied", self._applied):
+            asyncio.run(run_in_stack(program))
+
+    async def _applied(self, carrier: str, nodes: int) -> bool:
+        self.awaited.append((carrier, nodes))
+        return True
 
     def find(self, type_: str, name: str) -> Resource:
         """The one resource of a type (its last word) and a name."""

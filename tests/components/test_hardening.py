@@ -55,18 +55,16 @@ CARRIER = COMMON | {
     "name": "wireguard-config",
     "image": "sha256:node_image",
     "command": ["carrier"],
-    "healthcheck": {"tests": ["CMD", "test", "-e", "/run/delivered"], "interval": "2s", "timeout": "5s", "retries": 1},
+    "healthcheck": {"tests": ["CMD", "carrier", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
     "memory": 32,
     "memorySwap": 32,
     "networkMode": "none",
     "readOnly": False,
-    "tmpfs": {"/run": TMPFS},
+    "tmpfs": {},
     "volumes": [
         {"volumeName": "wireguard-node-a-config", "containerPath": "/config/node-a"},
         {"volumeName": "wireguard-node-b-config", "containerPath": "/config/node-b"},
     ],
-    "wait": True,
-    "waitTimeout": 68,
 }
 UNDERLAY = {
     "name": "wireguard-network",

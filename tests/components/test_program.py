@@ -196,6 +196,13 @@ def test_a_replaced_node_is_delivered_to_anew(dev: Engine) -> None:
     assert after.inputs == before.inputs
 
 
+def test_an_up_waits_until_every_node_has_applied_its_config(dev: Engine) -> None:
+    again = Engine(previous=dev.outputs["Stack"]).up(DEV)
+    assert [nodes for _, nodes in dev.awaited] == [2]
+    assert again.awaited == dev.awaited, "also one that changes nothing"
+    assert dev.outputs["VpnMesh"]["applied"] is True
+
+
 # --- what is wrong
 
 
@@ -207,6 +214,14 @@ def test_a_mistake_touches_nothing_and_every_mistake_is_told() -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == "the configuration has 3 mistakes; nothing was touched"
     assert [line.strip().split(":")[0] for line in lines[1::2]] == ["nodez", "mtu", "siteRange"]
+
+
+def test_a_folder_without_a_dockerfile_is_in_the_same_report() -> None:
+    workloads = [{"name": "own", "node": "node-a", "build": "docker/missing"}]
+    with pytest.raises(pulumi.RunError) as caught:
+        Engine().up(DEV | {"mtu": 9000, "workloads": workloads})
+    assert "mtu: 9000" in str(caught.value)
+    assert "workloads[0].build: 'docker/missing' is no folder with a Dockerfile" in str(caught.value)
 
 
 def test_the_dev_stack_without_nodes_is_a_mistake() -> None:

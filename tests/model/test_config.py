@@ -190,7 +190,23 @@ def test_a_source_that_is_no_text_is_refused_beside_one_that_is(source: Config) 
     assert len(mistakes(DEV | {"workloads": [{"name": "web", "node": "node-a"} | source]})) == 1
 
 
+def test_a_folder_that_cannot_be_built() -> None:
+    config = DEV | {"workloads": [WEB, {"name": "own", "node": "node-a", "build": "docker/own"}]}
+    with pytest.raises(ConfigError) as caught:
+        parse(config, can_build=lambda folder: folder != "docker/own")
+    assert [problem.path for problem in caught.value.problems] == ["workloads[1].build"]
+
+
 # --- many mistakes
+
+LATE: Config = {"mtu": 9000, "hostPort": 65535, "workloads": [{"name": "own", "node": "node-a", "build": "missing"}]}
+
+
+def test_what_only_numbering_finds_is_in_the_same_report() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(DEV | LATE, can_build=lambda _: False)
+    assert [problem.path for problem in caught.value.problems] == ["mtu", "workloads[0].build", "hostPort"]
+
 
 MANY: Config = {
     "name": "My VPN",

@@ -1,4 +1,4 @@
-"""The config carrier: brings every node of a Docker host its files, and says when all have applied them.
+"""The config carrier: brings every node of a Docker host its files.
 
 The files are no property of a node's container, or every added peer would replace every container. They travel as one
 archive into this one container, which unpacks it into the nodes' volumes; only it is replaced when the mesh changes.
@@ -14,8 +14,6 @@ import pulumi_docker as docker
 from vpn.components.container import container_options, hardened
 
 MEMORY_MIB = 32
-WAIT_SECONDS = 60
-WAIT_SECONDS_A_NODE = 4  # fifty nodes that start at once on two cores need minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class ConfigCarrierArgs:
 
 
 class ConfigCarrier(pulumi.ComponentResource):
-    """Healthy, and so created, once every node has applied just these files."""
+    """Made after the nodes, so that all of them start their handshakes with a peer that is there."""
 
     container: docker.Container
 
@@ -54,7 +52,7 @@ def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
         image=args.image,
         command=["carrier"],
         memory=MEMORY_MIB,
-        tmpfs=["/run"],
+        tmpfs=[],
         network_mode="none",
         # An upload needs a writable root. It is the archive and nothing else; the volumes hold the same at rest.
         read_only=False,
@@ -64,8 +62,6 @@ def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
             for node, volume in args.volumes.items()
         ],
         healthcheck=docker.ContainerHealthcheckArgs(
-            tests=["CMD", "test", "-e", "/run/delivered"], interval="2s", timeout="5s", retries=1
+            tests=["CMD", "carrier", "health"], interval="30s", timeout="10s", retries=2
         ),
-        wait=True,
-        wait_timeout=WAIT_SECONDS + WAIT_SECONDS_A_NODE * len(args.volumes),
     )

@@ -7,6 +7,7 @@ import pulumi_docker as docker
 import pulumi_random as random
 
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
+from vpn.components.delivery import until_applied
 from vpn.components.image import built_image
 from vpn.components.network import bridge, network_options
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
@@ -33,6 +34,8 @@ class VpnMesh(pulumi.ComponentResource):
     """Base64 of every node's public key, by the node's name."""
     identity: pulumi.Output[str]
     """On everything in Docker that belongs to this mesh; derived from the seed, so no other state has it."""
+    applied: pulumi.Output[bool]
+    """True once every node has applied its config; the `up` fails when one does not."""
 
     def __init__(self, name: str, args: VpnMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:VpnMesh", name, {}, opts)
@@ -47,9 +50,10 @@ class VpnMesh(pulumi.ComponentResource):
         self._image = built_image("node_image", f"{self._prefix}/node", "docker/wireguard", self)
         self._underlay = self._underlay_network()
         self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
-        self._carrier(seed)
+        carrier = self._carrier(seed).container
+        self.applied = carrier.id.apply(lambda container: until_applied(container, len(self.nodes)))
         self.workloads = [self._workload(workload) for workload in args.topology.workloads]
-        self.register_outputs({"identity": self.identity, "publicKeys": self.public_keys})
+        self.register_outputs({"identity": self.identity, "publicKeys": self.public_keys, "applied": self.applied})
 
     def _seed(self) -> pulumi.Output[str]:
         """The mesh's one secret; every key is derived from it."""

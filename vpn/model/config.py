@@ -1,7 +1,7 @@
 """From the raw configuration to a checked `Topology`, or to one report of everything that is wrong with it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -41,11 +41,15 @@ FIRST_WORKLOAD = 3  # in a site: 1 is the gateway, 2 the node as Docker knows it
 Entries = Sequence[Mapping[str, Any]]
 
 
-def parse(raw: Mapping[str, Any], previous: Mapping[str, str] | None = None) -> Topology:
+def parse(
+    raw: Mapping[str, Any],
+    previous: Mapping[str, str] | None = None,
+    can_build: Callable[[str], bool] = lambda _: True,
+) -> Topology:
     """Check a configuration as a whole.
 
     What it leaves out is as in DEFAULTS. `previous` holds the addresses that nodes and workloads had in the last `up`,
-    by name; who has one keeps it.
+    by name; who has one keeps it. `can_build` tells whether an image can be built from a folder.
     Raises ConfigError with every mistake at once.
     """
     raw = {**DEFAULTS, **raw}
@@ -58,10 +62,11 @@ def parse(raw: Mapping[str, Any], previous: Mapping[str, str] | None = None) -> 
     _check_ranges(reader, networks)
     _check_names(reader, node_entries, workload_entries)
     _check_workloads(reader, node_entries, workload_entries)
+    _check_folders(reader, workload_entries, can_build)
     _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
-    reader.stop_if_wrong()
+    reader.stop_if_wrong("nodes", *networks)
     ranges = _Ranges(*(network for network in networks.values() if network))
     nodes = _nodes(reader, ranges, host_port, _Assignment(_names(node_entries), fixed, previous or {}))
     workloads = _workloads(reader, nodes, workload_entries, previous or {})
@@ -180,6 +185,14 @@ def _check_workloads(reader: Reader, nodes: Entries, workloads: Entries) -> None
             reader.wrong(f"{path}.command", command, "is not a list of words", "write it like [sleep, infinity]")
 
 
+def _check_folders(reader: Reader, workloads: Entries, can_build: Callable[[str], bool]) -> None:
+    for index, entry in enumerate(workloads):
+        folder = entry.get("build")
+        if isinstance(folder, str) and folder and not can_build(folder):
+            fix = "name one that has it, relative to the project"
+            reader.wrong(f"workloads[{index}].build", folder, "is no folder with a Dockerfile", fix)
+
+
 def _fixed_numbers(reader: Reader, vpn: IPv4Network | None, entries: Entries) -> dict[str, int]:
     fixed: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -207,7 +220,7 @@ def _nodes(reader: Reader, ranges: _Ranges, host_port: int, wanted: _Assignment)
         _check_number(reader, ranges, f"nodes[{index}].address", number)
         if host_port and host_port + number - 1 > MAX_PORT:
             reader.wrong("hostPort", host_port, f"leaves no port for {name}", "start lower, or use 0 to publish none")
-    reader.stop_if_wrong()
+    reader.stop_if_wrong("nodes")
     return tuple(_node(ranges, host_port, name, number) for name, number in numbers.items())
 
 
@@ -226,6 +239,7 @@ def _node(ranges: _Ranges, host_port: int, name: str, number: int) -> Node:
 def _workloads(
     reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str]
 ) -> tuple[Workload, ...]:
+    reader.stop_if_wrong("nodes", "workloads")
     numbers: dict[str, int] = {}
     for node in nodes:
         names = _names([entry for entry in entries if entry["node"] == node.name])
@@ -235,7 +249,7 @@ def _workloads(
             )
         except ValueError:
             reader.wrong("workloads", len(names), f"are more than fit at {node.name} ({node.site})", "use another node")
-    reader.stop_if_wrong()
+    reader.stop_if_wrong("workloads")
     sites = {node.name: node.site for node in nodes}
     return tuple(_workload(entry, sites[entry["node"]], numbers[entry["name"]]) for entry in entries)
 

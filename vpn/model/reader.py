@@ -24,9 +24,9 @@ class Reader:
         """Note a mistake."""
         self.problems.append(Problem(path=path, value=value, reason=reason, fix=fix))
 
-    def stop_if_wrong(self) -> None:
-        """Raise ConfigError with all mistakes noted so far, if there are any."""
-        if self.problems:
+    def stop_if_wrong(self, *keys: str) -> None:
+        """Raise ConfigError with all mistakes noted so far, if one is of these keys; without keys, if there is one."""
+        if any(problem.path.startswith(keys or "") for problem in self.problems):
             raise ConfigError(self.problems)
 
     def check_keys(self, path: str, mapping: Mapping[str, Any], known: Sequence[str]) -> None:

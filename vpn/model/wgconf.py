@@ -1,4 +1,7 @@
-"""The text of a node's WireGuard configuration, in the format of wg(8)."""
+"""The text of a node's WireGuard configuration, in the format of wg(8).
+
+Every setting is written out, also a zero: what `wg addconf` does not read, it leaves as it is.
+"""
 
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Node, Topology
@@ -13,7 +16,7 @@ def render(topology: Topology, keys: KeyRing, node: Node) -> str:
 
 def _interface(topology: Topology, keys: KeyRing, node: Node) -> str:
     private_key = keys.private_key(node.name, topology.key_generation)
-    return f"[Interface]\nPrivateKey = {private_key.base64()}\nListenPort = {topology.listen_port}\n"
+    return f"[Interface]\nPrivateKey = {private_key.base64()}\nListenPort = {topology.listen_port}\nFwMark = 0\n"
 
 
 def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
@@ -25,7 +28,6 @@ def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
         f"PresharedKey = {keys.preshared_key(node.name, peer.name, generation).base64()}",
         f"AllowedIPs = {peer.address}/32, {peer.site}",
         f"Endpoint = {peer.underlay}:{topology.listen_port}",
+        f"PersistentKeepalive = {topology.keepalive}",
     ]
-    if topology.keepalive:
-        lines.append(f"PersistentKeepalive = {topology.keepalive}")
     return "\n".join(lines) + "\n"
