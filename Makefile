@@ -1,9 +1,11 @@
-.PHONY: up down test check bench help
+.PHONY: up preview down test check bench help
 BOOTSTRAP = python3 -m bootstrap
 CHECKS = ruff check; ruff format --check; mypy; grep -rlE '^\#!.*/(ba|da)?sh$$' docker .ci | xargs shellcheck
 
 up: ## Bring up the mesh of stack dev, whatever the machine lacks for it, and prove that it works
 	@$(BOOTSTRAP) up
+preview: ## Show what `make up` would change, and change nothing
+	@$(BOOTSTRAP) preview
 down: ## Destroy everything that `make up` made
 	@$(BOOTSTRAP) down
 test: ## Run all tests

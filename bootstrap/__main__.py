@@ -30,6 +30,13 @@ def up(options: argparse.Namespace) -> int:
     return status
 
 
+def preview(options: argparse.Namespace) -> int:
+    """Show what `up` would change, and change nothing."""
+    stack = Stack(name=options.stack, env=prepare())
+    lifecycle.prepare(stack)
+    return stack.preview()
+
+
 def down(options: argparse.Namespace) -> int:
     """Destroy what `up` made; caches and the Docker engine stay."""
     return lifecycle.destroy(Stack(name=options.stack, env=prepare()))
@@ -58,10 +65,10 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     root = argparse.ArgumentParser(prog="python3 -m bootstrap", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for action in (up, down, run, env):
+    for action in (up, preview, down, run, env):
         command = commands.add_parser(action.__name__, help=action.__doc__, description=action.__doc__)
         command.set_defaults(action=action)
-        if action in (up, down):
+        if action in (up, preview, down):
             command.add_argument("--stack", default="dev", help="name of the stack (default: dev)")
         if action is run:
             command.add_argument("--no-docker", action="store_true", help="only the Python environment is needed")
@@ -72,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run a command; what was to be expected to fail is told without a traceback."""
     options = parser().parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # in order with stderr, also in a log
     try:
         return int(options.action(options))
     except BootstrapError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bootstrap import command
 from bootstrap.failure import BootstrapError
+from bootstrap.retry import persistently
 
 
 def install(package: str, *, why: str, env: Mapping[str, str]) -> None:
@@ -17,5 +18,6 @@ def install(package: str, *, why: str, env: Mapping[str, str]) -> None:
     apt = ["apt-get", "install", "--yes", "--no-install-recommends", package]
     # A fresh machine has no package lists yet; where there are some, the update would only cost time.
     if not command.attempt(apt, doing=f"installing {package}", env=env).ok:
-        command.run(["apt-get", "update"], doing="updating the package lists", fix=fix, env=env)
-        command.run(apt, doing=f"installing {package}", fix=fix, env=env)
+        update = ["apt-get", "update"]
+        persistently(lambda: command.run(update, doing="updating the package lists", fix=fix, env=env))
+        persistently(lambda: command.run(apt, doing=f"installing {package}", fix=fix, env=env))

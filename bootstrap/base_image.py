@@ -10,6 +10,7 @@ from pathlib import Path
 from bootstrap import apt, command, paths
 from bootstrap.console import say, step
 from bootstrap.failure import BootstrapError
+from bootstrap.retry import persistently
 
 IMAGE = "debian:trixie-slim"
 PULL_SECONDS = 180
@@ -44,7 +45,7 @@ def ensure(env: Mapping[str, str]) -> None:
             current.result = f"{IMAGE} pulled"
         else:
             say("  no registry answers: making it with debootstrap")
-            make(env)
+            persistently(lambda: make(env))
             current.result = f"{IMAGE} made with debootstrap"
 
 

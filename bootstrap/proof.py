@@ -31,7 +31,7 @@ def show(outputs: Mapping[str, Any], env: Mapping[str, str]) -> None:
     """Prove it with commands that the user can repeat. Raises BootstrapError naming what failed."""
     claim = read(outputs)
     if claim is None:
-        print(f"\nNo proof: this stack has no {SERVER} and {CLIENT}.")
+        print(f"\nNo proof: this stack has no {SERVER} and {CLIENT} at two nodes.")
         return
     _await_tunnel(claim, env)
     print("\nProof")
@@ -44,9 +44,9 @@ def show(outputs: Mapping[str, Any], env: Mapping[str, str]) -> None:
 
 
 def read(outputs: Mapping[str, Any]) -> Claim | None:
-    """Find client and server and their nodes in the stack's outputs; None in a stack that lacks them."""
+    """Find client and server and their nodes in the stack's outputs; None if no tunnel is between them."""
     nodes, workloads = outputs["nodes"], outputs["workloads"]
-    if not {CLIENT, SERVER} <= workloads.keys():
+    if not {CLIENT, SERVER} <= workloads.keys() or workloads[CLIENT]["node"] == workloads[SERVER]["node"]:
         return None
     first, second = (nodes[workloads[name]["node"]] for name in (SERVER, CLIENT))
     return Claim(first=first["container"], second=second["container"], second_address=second["address"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from bootstrap import command, paths, plugin_check
 from bootstrap.console import say
 from bootstrap.failure import BootstrapError
+from bootstrap.retry import persistently
 
 SOURCES = Path(__file__).parent / "go"
 SDK = "github.com/pulumi/pulumi/sdk/v3"
@@ -95,7 +96,8 @@ def _build(tool: Tool, binaries: Path, number: str, env: Mapping[str, str]) -> N
     flags = ["-trimpath", "-buildvcs=false", "-tags", "no_compose", "-ldflags", _ldflags(tool, env)]
     build = ["go", "build", "-v", *flags, "-o", str(binaries / tool.binary), tool.package]
     doing = f"building {tool.binary} ({number})"
-    command.run(build, doing=doing, fix=FIX, env=_go_env(env), cwd=SOURCES / tool.module)
+    where = SOURCES / tool.module
+    persistently(lambda: command.run(build, doing=doing, fix=FIX, env=_go_env(env), cwd=where))
 
 
 def _ldflags(tool: Tool, env: Mapping[str, str]) -> str:
@@ -108,9 +110,9 @@ def _ldflags(tool: Tool, env: Mapping[str, str]) -> str:
 def _in_module(template: str, env: Mapping[str, str]) -> str:
     """What the CLI's go.mod says of Pulumi's SDK."""
     ask = ["go", "list", "-m", "-f", template, SDK]
-    return command.run(
-        ask, doing="reading the pinned version", fix=FIX, env=_go_env(env), cwd=SOURCES / "cli"
-    ).splitlines()[-1]
+    where, doing = SOURCES / "cli", "reading the pinned version"
+    answer = persistently(lambda: command.run(ask, doing=doing, fix=FIX, env=_go_env(env), cwd=where))
+    return answer.splitlines()[-1]
 
 
 def _copy_launcher(binaries: Path, env: Mapping[str, str]) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from bootstrap import command, pulumi_build, pulumi_download
 from bootstrap.console import step
+from bootstrap.pulumi_download import PLUGIN_VERSIONS
 
 OLDEST = (3, 230)
 COMMANDS = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
-# The majors whose resource names and properties the program uses.
-PLUGINS = {"docker": (4, 5), "random": (4,)}
 
 
 def ensure(env: Mapping[str, str]) -> list[Path]:
@@ -44,13 +43,14 @@ def fits(env: Mapping[str, str]) -> bool:
 
 def missing_plugins(env: Mapping[str, str]) -> list[str]:
     """The plugins that are neither on PATH nor in Pulumi's plugin folder."""
-    return [name for name, majors in PLUGINS.items() if not _has_plugin(name, majors, env)]
+    return [name for name, version in PLUGIN_VERSIONS.items() if not _has_plugin(name, version, env)]
 
 
-def _has_plugin(name: str, majors: tuple[int, ...], env: Mapping[str, str]) -> bool:
+def _has_plugin(name: str, version: str, env: Mapping[str, str]) -> bool:
+    """Pulumi takes any version from PATH, and from its folder the one that the SDK names."""
     if shutil.which(f"pulumi-resource-{name}", path=env.get("PATH")):
         return True
     folder = Path(env.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
+    plugin = folder / f"resource-{name}-v{version}"
     # Pulumi puts a .partial file beside a plugin while it is being installed.
-    found = [entry for major in majors for entry in folder.glob(f"resource-{name}-v{major}.*") if entry.is_dir()]
-    return any(not entry.with_name(f"{entry.name}.partial").exists() for entry in found)
+    return plugin.is_dir() and not plugin.with_name(f"{plugin.name}.partial").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 from bootstrap import apt, command
 from bootstrap.console import step
 from bootstrap.paths import CHECKOUT, VENV
+from bootstrap.retry import persistently
 
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 STAMP = ".installed"
@@ -52,4 +53,5 @@ def _install(checkout: Path, venv: Path, env: Mapping[str, str]) -> None:
     locks = [argument for lock in LOCKS for argument in ("-r", lock)]
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes"]
     fix = f".venv/bin/python -m pip install --require-hashes {' '.join(locks)}"
-    command.run([*pip, *locks], doing="installing the locked packages", fix=fix, env=env, cwd=checkout)
+    doing = "installing the locked packages"
+    persistently(lambda: command.run([*pip, *locks], doing=doing, fix=fix, env=env, cwd=checkout))

@@ -71,6 +71,10 @@ class Stack:
         """Bring up what the config says, in front of the user; return Pulumi's exit status."""
         return self._shown("up", "--yes", "--skip-preview", cwd=self.checkout)
 
+    def preview(self) -> int:
+        """Show what `up` would change; return Pulumi's exit status."""
+        return self._shown("preview", "--diff", cwd=self.checkout)
+
     def init(self) -> None:
         """Make the stack; Pulumi writes its salt into the rendered config."""
         self._captured("stack", "init", self.name, fix=f"pulumi stack init {self.name}; {UNLOCK_FIX}")

@@ -6,6 +6,7 @@ A node is added without refresh: that asks Docker about everything, and would be
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.bench import idle
+from tests.bench.neighbors import room
 from tests.bench.shell import say, seconds
 from tests.bench.stack import Stack, config
 from tests.bench.table import Row, Target
@@ -55,7 +56,12 @@ def replaced(before: Mapping[str, str], after: Mapping[str, str]) -> int:
 
 def measure(stack: Stack, size: int, rounds: int, idle_seconds: float) -> list[Row]:
     """Take a mesh of one size through its life."""
-    mesh = Mesh(stack, size)
+    with room(size + 1):
+        return _measure(Mesh(stack, size), rounds, idle_seconds)
+
+
+def _measure(mesh: Mesh, rounds: int, idle_seconds: float) -> list[Row]:
+    stack, size = mesh.stack, mesh.size
     stack.configure(config(size))
     mesh.take(UP, stack.up)
     resources = stack.resources()

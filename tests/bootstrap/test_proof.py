@@ -25,6 +25,11 @@ def test_a_stack_without_client_and_server_claims_nothing() -> None:
     assert proof.read({**OUTPUTS, "workloads": {"nginx-server": {"node": "node-a"}}}) is None
 
 
+def test_a_client_beside_its_server_claims_nothing() -> None:
+    workloads = {name: {"node": "node-a"} for name in OUTPUTS["workloads"]}
+    assert proof.read({**OUTPUTS, "workloads": workloads}) is None
+
+
 def test_counters_are_summed_over_all_peers() -> None:
     assert proof.transferred("key1=\t100\t20\nkey2=\t3\t4\n") == 127
     assert proof.transferred("") == 0

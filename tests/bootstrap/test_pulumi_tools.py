@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import pulumi_tools
+from bootstrap.pulumi_download import PLUGIN_VERSIONS
 
 PLUGINS = ("pulumi-resource-docker", "pulumi-resource-random")
 
@@ -39,8 +40,11 @@ def test_pulumi_without_a_language_host_does_not_fit(user: dict[str, str], tmp_p
 def test_plugins_count_on_path_and_in_the_plugin_folder(user: dict[str, str], tmp_path: Path) -> None:
     assert pulumi_tools.missing_plugins(user) == ["docker", "random"]
     tool(tmp_path / "bin", PLUGINS[0])
-    installed = Path(user["HOME"]) / ".pulumi" / "plugins" / "resource-random-v4.16.0"
-    installed.mkdir(parents=True)
+    plugins = Path(user["HOME"]) / ".pulumi" / "plugins"
+    installed = plugins / f"resource-random-v{PLUGIN_VERSIONS['random']}"
+    (plugins / "resource-random-v4.16.0").mkdir(parents=True)
+    assert pulumi_tools.missing_plugins(user) == ["random"], "the SDK asks for another version"
+    installed.mkdir()
     assert pulumi_tools.missing_plugins(user) == []
     installed.with_name(f"{installed.name}.partial").touch()
     assert pulumi_tools.missing_plugins(user) == ["random"]

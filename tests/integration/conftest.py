@@ -46,7 +46,7 @@ def brought_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def mesh(brought_up: Stack, hosts: Hosts) -> Iterator[Stack]:
     """The mesh as declared: a test that left it otherwise, or failed half-way, is put right by the next `up`."""
-    if brought_up.config != CONFIG or not hosts.page("it-client", "it-server"):
+    if brought_up.deployed != CONFIG or not hosts.page("it-client", "it-server"):
         brought_up.api.cancel()
         brought_up.up(**CONFIG)
     yield brought_up

@@ -31,6 +31,7 @@ class Stack:
     passphrase: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
     def __post_init__(self) -> None:
+        self.deployed: dict[str, Any] | None = None  # the config that the last `up` brought up; unknown after another
         self.project = self.folder / "project"
         self.backend = self.folder / "backend"
         self.backend.mkdir(parents=True)
@@ -66,7 +67,10 @@ class Stack:
     def up(self, **changes: Any) -> automation.UpResult:
         """`pulumi up` with a changed config."""
         self.configure(**changes)
-        return self.api.up(log_verbosity=None)
+        self.deployed = None
+        result = self.api.up(log_verbosity=None)
+        self.deployed = dict(self.config)
+        return result
 
     def changes(self) -> dict[str, int]:
         """What one more `pulumi preview`, with refresh, would change."""
@@ -79,6 +83,7 @@ class Stack:
 
     def cli(self, *arguments: str) -> list[str]:
         """A command line of this stack's, for what the Automation API does not do."""
+        self.deployed = None
         return ["pulumi", *arguments, "--stack", self.name, "--non-interactive"]
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

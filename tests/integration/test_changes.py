@@ -59,17 +59,52 @@ def test_mtu_and_keepalive_change_live(mesh: Stack, hosts: Hosts) -> None:
     mesh.up(mtu=1380, keepalive=5)
     assert "mtu 1380" in hosts.out("it-a", "ip", "link", "show", "wg0")
     assert "every 5 seconds" in hosts.out("it-a", "wg", "show", "wg0")
-    assert hosts.ids(*BYSTANDERS) == before
-    mesh.up(mtu=1420, keepalive=25)
+    mesh.up(mtu=1420, keepalive=0)
     assert "mtu 1420" in hosts.out("it-a", "ip", "link", "show", "wg0")
+    assert "keepalive" not in hosts.out("it-a", "wg", "show", "wg0")
+    assert hosts.ids(*BYSTANDERS) == before
+
+
+def test_another_range_and_domain_leave_nothing_of_the_old(mesh: Stack, hosts: Hosts) -> None:
+    before = hosts.ids("it-a", "it-b")
+    mesh.up(vpnRange="10.72.0.0/24", domain="moved.dstack")
+    assert hosts.ids("it-a", "it-b") == before
+    routes = hosts.out("it-a", "ip", "route", "show")
+    assert "10.72.0.0/24" in routes
+    assert "10.70.0.0/24" not in routes
+    assert "has address 10.72.0.1" in hosts.out("it-client", "host", "a.moved.dstack")
+    assert hosts.run("it-client", "host", "a.vpn.dstack")[0] != 0
+    assert hosts.pings("it-b", "10.72.0.1")
+
+
+# `cut` is what a pass runs last but one: this makes it linger there.
+SLOW_APPLY = 'cut() { touch /run/lingers; sleep 3; command cut "$@"; }; export -f cut; apply'
+OFFER = """cd /etc/wireguard && sed -i s/MTU=.*/MTU=1300/ node.env &&
+    sha256sum hosts nftables.nft node.env wg0.conf >/run/sums && cp /run/sums SHA256SUMS"""
+
+
+def test_a_config_that_comes_during_a_pass_is_applied_by_the_next(mesh: Stack, hosts: Hosts) -> None:
+    assert mesh.config.get("mtu") is None
+    hosts.get("it-config").stop(timeout=1)
+    with hosts.paused_agent("it-b"), ThreadPoolExecutor() as pool:
+        hosts.out("it-b", "rm", "-f", "/run/wireguard/seen")
+        during = pool.submit(hosts.out, "it-b", "bash", "-c", SLOW_APPLY)
+        eventually(lambda: hosts.run("it-b", "test", "-e", "/run/lingers")[0] == 0, 20, "the pass is about to end")
+        hosts.out("it-b", "sh", "-c", OFFER)
+        assert during.result().startswith("ok")
+        hosts.out("it-b", "apply")
+        assert "mtu 1300" in hosts.out("it-b", "ip", "link", "show", "wg0")
+    mesh.up()
+    assert "mtu 1420" in hosts.out("it-b", "ip", "link", "show", "wg0")
 
 
 def test_a_mistake_is_reported_whole_and_touches_nothing(mesh: Stack, hosts: Hosts) -> None:
     before = hosts.ids(*BYSTANDERS)
-    mesh.configure(vpnRange="10.71.0.0/24", nodes=[{"name": "A"}, *NODES, {"name": "b"}])
+    missing = {"name": "own", "node": "a", "build": "docker/missing"}
+    mesh.configure(vpnRange="10.71.0.0/24", nodes=[{"name": "A"}, *NODES, {"name": "b"}], workloads=[missing])
     report = mesh.run("up", "--yes", "--skip-preview").stdout
-    assert "the configuration has 3 mistakes; nothing was touched" in report
-    for path in ("nodes[0].name", "nodes[3].name", "siteRange"):
+    assert "the configuration has 4 mistakes; nothing was touched" in report
+    for path in ("nodes[0].name", "nodes[3].name", "siteRange", "workloads[0].build"):
         assert path in report
     assert "Traceback" not in report
     assert hosts.ids(*BYSTANDERS) == before
