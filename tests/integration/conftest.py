@@ -44,10 +44,11 @@ def brought_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def mesh(brought_up: Stack, hosts: Hosts) -> Iterator[Stack]:
+def mesh(brought_up: Stack, hosts: Hosts) -> Stack:
     """The mesh as declared: a test that left it otherwise, or failed half-way, is put right by the next `up`."""
+    brought_up.config = dict(CONFIG)
+    brought_up.configure()
     if brought_up.deployed != CONFIG or not hosts.page("it-client", "it-server"):
         brought_up.api.cancel()
-        brought_up.up(**CONFIG)
-    yield brought_up
-    brought_up.configure(**CONFIG)
+        brought_up.up()
+    return brought_up
