@@ -11,11 +11,19 @@ FILTER_OF_NODE_A = """\
 table inet dstack_vpn
 delete table inet dstack_vpn
 table inet dstack_vpn {
+    chain encrypted_in {
+        type filter hook prerouting priority raw; policy accept;
+        udp dport 51820 ip daddr 172.20.0.2 notrack
+    }
+    chain encrypted_out {
+        type filter hook output priority raw; policy accept;
+        udp sport 51820 ip saddr 172.20.0.2 notrack
+    }
     chain input {
         type filter hook input priority filter; policy drop;
+        udp dport 51820 ip daddr 172.20.0.2 accept
         ct state established,related accept
         iifname "lo" accept
-        udp dport 51820 ip daddr 172.20.0.2 accept
         meta l4proto icmp accept
         ip saddr 10.64.1.0/24 meta l4proto { tcp, udp } th dport 53 accept
     }

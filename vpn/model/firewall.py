@@ -1,6 +1,7 @@
 """The packet filter of a node, as text for nft(8).
 
-It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere.
+It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere. Encrypted packets are
+not tracked: WireGuard knows its peers, and they are most of what a node sees.
 """
 
 from vpn.model.topology import INTERFACE, Node, Topology
@@ -15,11 +16,19 @@ def render(topology: Topology, node: Node) -> str:
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
+    chain encrypted_in {{
+        type filter hook prerouting priority raw; policy accept;
+        udp dport {topology.listen_port} ip daddr {node.underlay} notrack
+    }}
+    chain encrypted_out {{
+        type filter hook output priority raw; policy accept;
+        udp sport {topology.listen_port} ip saddr {node.underlay} notrack
+    }}
     chain input {{
         type filter hook input priority filter; policy drop;
+        udp dport {topology.listen_port} ip daddr {node.underlay} accept
         ct state established,related accept
         iifname "lo" accept
-        udp dport {topology.listen_port} ip daddr {node.underlay} accept
         meta l4proto icmp accept
         ip saddr {node.site} meta l4proto {{ tcp, udp }} th dport 53 accept
     }}
