@@ -1,7 +1,7 @@
 """The packet filter of a node, as text for nft(8).
 
-It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere. Encrypted packets are
-not tracked: WireGuard knows its peers, and they are most of what a node sees.
+It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere.
+Encrypted packets are not tracked: WireGuard knows its peers, and they are most of what a node sees.
 """
 
 from vpn.model.topology import INTERFACE, Node, Topology
