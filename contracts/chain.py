@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""The embedded chain: chain CAPACITY.
+
+Runs anvil on port 8545 with its state in /data, and sees to it that the access-pass contract is there, once. For
+development and tests: whoever reaches the port is every account, the admin included. The first contract of the first
+account has the same address on every such chain.
+"""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ARTIFACT = Path("/usr/local/share/access_pass.json")
+STATE = Path("/data/state.json")
+PORT = 8545
+ADDRESS = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+POLL_SECONDS = 0.2
+
+
+def main(capacity: int) -> int:
+    """Run until stopped; anvil's exit status."""
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    load = ["--load-state", str(STATE)] if STATE.exists() else []
+    anvil = subprocess.Popen(["anvil", "--quiet", "--host", "0.0.0.0", "--port", str(PORT), *load])
+    try:
+        await_answer(anvil)
+        deploy_once(capacity)
+        print(f"access_pass is at {ADDRESS}", flush=True)
+        keep(anvil, stop)
+    finally:
+        anvil.terminate()
+    return anvil.wait()
+
+
+def keep(anvil: subprocess.Popen[bytes], stop: list[int]) -> None:
+    """Save the state after every block, until there is a signal to stop or anvil ends.
+
+    anvil's own --state writes into the file that it needs at the next start: who is killed meanwhile has lost it.
+    """
+    saved = None
+    while anvil.poll() is None:
+        block = call("eth_blockNumber")
+        if block != saved:
+            save(call("anvil_dumpState"))
+            saved = block
+        elif stop:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def save(dump: str) -> None:
+    """Replace the state file by a dump, which is gzip in hexadecimal, in one step."""
+    new = STATE.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(gzip.decompress(bytes.fromhex(dump.removeprefix("0x"))))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(STATE)
+
+
+def await_answer(anvil: subprocess.Popen[bytes]) -> None:
+    """Return when the chain answers; raises OSError when anvil ends before."""
+    while True:
+        try:
+            call("eth_chainId")
+        except OSError:
+            if anvil.poll() is not None:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def deploy_once(capacity: int) -> None:
+    """Put the contract on the chain unless it is there. Its constructor takes one number: 32 bytes."""
+    if call("eth_getCode", ADDRESS, "latest") != "0x":
+        return
+    code = json.loads(ARTIFACT.read_text())["bytecode"]
+    sent = call("eth_sendTransaction", {"from": call("eth_accounts")[0], "data": f"{code}{capacity:064x}"})
+    while not (receipt := call("eth_getTransactionReceipt", sent)):  # it is mined a moment later
+        time.sleep(POLL_SECONDS)
+    if receipt["contractAddress"] != ADDRESS:
+        raise SystemExit(f"the contract got {receipt['contractAddress']}; {STATE} is that of another chain")
+
+
+def call(method: str, *parameters: Any) -> Any:
+    """Result of one JSON-RPC call. Raises OSError when nobody answers, SystemExit when the answer is an error."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer = json.load(response)
+    if "error" in answer:
+        raise SystemExit(f"{method}: {answer['error']}")
+    return answer["result"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
