@@ -1,6 +1,6 @@
 .PHONY: up preview down test check bench help
 BOOTSTRAP = python3 -m bootstrap
-CHECKS = ruff check; ruff format --check; mypy; grep -rlE '^\#!.*/(ba|da)?sh$$' docker .ci | xargs shellcheck
+CHECKS = ruff check; ruff format --check; mypy; grep -rlE '^\#!.*/(ba|da)?sh$$' docker .ci | xargs shellcheck -x
 
 up: ## Bring up the mesh of stack dev, whatever the machine lacks for it, and prove that it works
 	@$(BOOTSTRAP) up

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The embedded chain: chain CAPACITY.
+"""The embedded chain: chain CAPACITY, or chain health.
 
 Runs anvil on port 8545 with its state in /data, and sees to it that the access-pass contract is there, once. For
 development and tests: whoever reaches the port is every account, the admin included. The first contract of the first
@@ -22,6 +22,7 @@ STATE = Path("/data/state.json")
 PORT = 8545
 ADDRESS = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
 POLL_SECONDS = 0.2
+KEPT_STATES = 100  # of the newest blocks; each holds all passes, and anvil would keep every one in memory
 
 
 def main(capacity: int) -> int:
@@ -29,7 +30,8 @@ def main(capacity: int) -> int:
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     load = ["--load-state", str(STATE)] if STATE.exists() else []
-    anvil = subprocess.Popen(["anvil", "--quiet", "--host", "0.0.0.0", "--port", str(PORT), *load])
+    listen = ["--host", "0.0.0.0", "--port", str(PORT)]
+    anvil = subprocess.Popen(["anvil", "--quiet", *listen, "--prune-history", str(KEPT_STATES), *load])
     try:
         await_answer(anvil)
         deploy_once(capacity)
@@ -102,5 +104,16 @@ def call(method: str, *parameters: Any) -> Any:
     return answer["result"]
 
 
+def health() -> int:
+    """Health check: 0 if the chain answers and the contract is there."""
+    try:
+        there = call("eth_getCode", ADDRESS, "latest") != "0x"
+    except OSError as error:
+        print(f"the chain does not answer: {error}")
+        return 1
+    print("ok" if there else f"there is no contract at {ADDRESS}")
+    return 0 if there else 1
+
+
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(health() if sys.argv[1] == "health" else main(int(sys.argv[1])))

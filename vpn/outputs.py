@@ -24,3 +24,16 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
 def workloads(topology: Topology) -> dict[str, dict[str, str]]:
     """Every workload by name."""
     return {workload.name: {"node": workload.node, "address": str(workload.address)} for workload in topology.workloads}
+
+
+def access(topology: Topology) -> dict[str, Any] | None:
+    """How a holder of a pass joins; None when nobody can. The URL of a real chain may hold a key and is not told."""
+    rule = topology.access
+    if rule is None:
+        return None
+    return {
+        "memberRange": str(rule.member_range),
+        "mtu": topology.mtu,
+        "contract": rule.contract,
+        "rpcUrl": f"http://127.0.0.1:{rule.chain_port}" if rule.embedded else None,
+    }

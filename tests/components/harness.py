@@ -88,7 +88,7 @@ class Engine(MockMonitor):
         self.outputs: dict[str, dict[str, Json]] = {}
         """Outputs of every component and of the stack, by type."""
         self.awaited: list[tuple[str, int]] = []
-        """Config carriers that the program waited for: container ID, and how many nodes it serves."""
+        """Config carriers that the program waited for: container ID, and how many it serves."""
 
     def up(self, config: Mapping[str, Json], program: Callable[[], None] | None = None) -> "Engine":
         """Run a program, the project's own if none is given. Raises what the program raises."""
@@ -101,8 +101,8 @@ class Engine(MockMonitor):
         with patch("vpn.components.vpn_mesh.until_applied", self._applied):
             asyncio.run(run_in_stack(program))
 
-    async def _applied(self, carrier: str, nodes: int) -> bool:
-        self.awaited.append((carrier, nodes))
+    async def _applied(self, carrier: str, readers: int) -> bool:
+        self.awaited.append((carrier, readers))
         return True
 
     def find(self, type_: str, name: str) -> Resource:

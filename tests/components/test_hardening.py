@@ -38,7 +38,40 @@ NODE_A = COMMON | {
     "ports": [{"internal": 51820, "external": 51820, "protocol": "udp", "ip": "0.0.0.0"}],
     "sysctls": {"net.ipv4.ip_forward": "1", "net.ipv4.ping_group_range": "0 2147483647"},
     "tmpfs": {"/run": TMPFS},
-    "volumes": [{"volumeName": "wireguard-node-a-config", "containerPath": "/etc/wireguard"}],
+    "volumes": [
+        {"volumeName": "wireguard-node-a-config", "containerPath": "/etc/wireguard"},
+        {"volumeName": "wireguard-members", "containerPath": "/members", "readOnly": True},
+    ],
+}
+GATE = COMMON | {
+    "name": "wireguard-gate",
+    "image": "sha256:gate_image",
+    "healthcheck": {"tests": ["CMD", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
+    "memory": 64,
+    "memorySwap": 64,
+    "networksAdvanced": [{"name": "wireguard-access", "ipv4Address": "10.66.0.3"}],
+    "tmpfs": {"/run": TMPFS},
+    "volumes": [
+        {"volumeName": "wireguard-gate", "containerPath": "/etc/access-gate"},
+        {"volumeName": "wireguard-members", "containerPath": "/members"},
+    ],
+}
+CHAIN = COMMON | {
+    "name": "wireguard-chain",
+    "image": "sha256:chain_image",
+    "command": ["chain", "254"],
+    "healthcheck": {"tests": ["CMD", "chain", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
+    "memory": 512,
+    "memorySwap": 512,
+    "networksAdvanced": [{"name": "wireguard-access", "ipv4Address": "10.66.0.2"}],
+    "ports": [{"internal": 8545, "external": 8545, "ip": "127.0.0.1"}],
+    "tmpfs": {"/tmp": TMPFS},
+    "volumes": [{"volumeName": "wireguard-chain", "containerPath": "/data"}],
+}
+MEMBERS = {
+    "name": "wireguard-members",
+    "labels": LABELS,
+    "driverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=4m,mode=0700"},
 }
 NGINX_SERVER = COMMON | {
     "name": "nginx-server",
@@ -64,6 +97,7 @@ CARRIER = COMMON | {
     "volumes": [
         {"volumeName": "wireguard-node-a-config", "containerPath": "/config/node-a"},
         {"volumeName": "wireguard-node-b-config", "containerPath": "/config/node-b"},
+        {"volumeName": "wireguard-gate", "containerPath": "/config/gate"},
     ],
 }
 UNDERLAY = {
@@ -82,7 +116,7 @@ SITE_OF_NODE_A = {
         "com.docker.network.bridge.enable_ip_masquerade": "false",
     },
 }
-CONTAINERS = ["config", "nginx-server", "node-a", "node-b", "test-client"]
+CONTAINERS = ["chain", "config", "gate", "nginx-server", "node-a", "node-b", "test-client"]
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +129,11 @@ def dev() -> Engine:
     [
         ("Container", "node-a", NODE_A),
         ("Container", "nginx-server", NGINX_SERVER),
+        ("Container", "gate", GATE),
+        ("Container", "chain", CHAIN),
         ("Network", "underlay", UNDERLAY),
         ("Network", "node-a", SITE_OF_NODE_A),
+        ("Volume", "members", MEMBERS),
         ("Volume", "node-a", {"name": "wireguard-node-a-config", "labels": LABELS}),
     ],
 )
@@ -137,7 +174,8 @@ def test_only_nodes_have_capabilities_and_devices(dev: Engine, name: str) -> Non
 
 @pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "config"])
 def test_any_change_of_a_container_makes_a_new_one(dev: Engine, name: str) -> None:
-    parent = "WireGuardNode" if name.startswith("node-") else "WorkloadContainer"
+    parents = {"node-a": "WireGuardNode", "node-b": "WireGuardNode", "gate": "AccessControl", "chain": "AccessControl"}
+    parent = parents.get(name, "WorkloadContainer")
     hook = f"remove-leftover-{parent}-{name}-container"
     expected = Options(replace_on_changes=("*",), delete_before_replace=True, before_create=(hook,))
     assert dev.find("Container", name).options == expected
@@ -148,7 +186,7 @@ def test_any_change_of_the_carrier_makes_a_new_one(dev: Engine) -> None:
     assert (options.replace_on_changes, options.delete_before_replace) == (("*",), True)
 
 
-@pytest.mark.parametrize("name", ["underlay", "node-a", "node-b"])
+@pytest.mark.parametrize("name", ["underlay", "node-a", "node-b", "access"])
 def test_a_network_makes_room_for_the_one_that_replaces_it(dev: Engine, name: str) -> None:
     assert dev.find("Network", name).options.delete_before_replace
 

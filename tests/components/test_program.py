@@ -5,12 +5,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.components.harness import Engine, Resource, Unknown
+from tests.components.harness import Engine, Resource, Unknown, plain
 from tests.model.stack_files import DEV, PROJECT
 from vpn.components.image import context_hash
 
-MESH, NODE, CARRIER, WORKLOAD = (
-    f"dstack-vpn:index:{name}" for name in ("VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer")
+MESH, NODE, CARRIER, WORKLOAD, ACCESS = (
+    f"dstack-vpn:index:{name}"
+    for name in ("VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl")
 )
 CONTAINER, NETWORK, VOLUME, IMAGE = (
     f"docker:index/{name[0].lower()}{name[1:]}:{name}" for name in ("Container", "Network", "Volume", "RemoteImage")
@@ -21,17 +22,26 @@ DEV_STACK = [
     (NETWORK, "underlay", "mesh"),
     (NETWORK, "node-a", "node-a"),
     (NETWORK, "node-b", "node-b"),
+    (NETWORK, "access", "access"),
+    (VOLUME, "members", "mesh"),
+    (VOLUME, "gate", "access"),
+    (VOLUME, "chain", "access"),
     (VOLUME, "node-a", "node-a"),
     (VOLUME, "node-b", "node-b"),
     (IMAGE, "nginx-server", "mesh"),
     (IMAGE, "test-client", "mesh"),
     (IMAGE, "node_image", "mesh"),
+    (IMAGE, "gate_image", "access"),
+    (IMAGE, "chain_image", "access"),
+    (CONTAINER, "gate", "access"),
+    (CONTAINER, "chain", "access"),
     (CONTAINER, "config", "config"),
     (CONTAINER, "nginx-server", "nginx-server"),
     (CONTAINER, "node-a", "node-a"),
     (CONTAINER, "node-b", "node-b"),
     (CONTAINER, "test-client", "test-client"),
     (CARRIER, "config", "mesh"),
+    (ACCESS, "access", "mesh"),
     (MESH, "mesh", "dstack-vpn-dev"),
     (NODE, "node-a", "mesh"),
     (NODE, "node-b", "mesh"),
@@ -41,7 +51,7 @@ DEV_STACK = [
     ("pulumi:pulumi:Stack", "dstack-vpn-dev", ""),
 ]
 
-OUTPUTS = {
+OUTPUTS: dict[str, Any] = {
     "nodes": {
         "node-a": {
             "container": "wireguard-node-a",
@@ -65,7 +75,14 @@ OUTPUTS = {
         "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
         "test-client": {"node": "node-b", "address": "10.64.2.3"},
     },
+    "access": {
+        "memberRange": "10.65.0.0/24",
+        "mtu": 1420,
+        "contract": "0x5fbdb2315678afecb367f032d93f642f64180aa3",
+        "rpcUrl": "http://127.0.0.1:8545",
+    },
 }
+REAL_CHAIN = {"enabled": True, "rpcUrl": "https://rpc.example/v3/key", "contractAddress": "0x" + "12" * 20}
 
 HOST_NAME_MAX = 64  # sethostname(2) on Linux; Docker says "invalid argument" when the container starts
 
@@ -99,7 +116,8 @@ def test_the_outputs_of_the_dev_stack_are_public(dev: Engine) -> None:
 
 
 def test_every_component_says_that_it_is_complete(dev: Engine) -> None:
-    assert set(dev.outputs) == {"Stack", "VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer"}
+    components = {"VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl"}
+    assert set(dev.outputs) == {"Stack"} | components
 
 
 def test_a_second_run_registers_the_same(dev: Engine) -> None:
@@ -120,7 +138,10 @@ def test_a_workload_may_come_from_a_registry() -> None:
 
 def test_no_host_port_publishes_nothing() -> None:
     engine = Engine().up(DEV | {"hostPort": 0})
-    assert [one.inputs["ports"] for one in containers(engine).values() if "ports" in one.inputs] == [[], []]
+    assert [one.inputs["ports"] for one in (engine.find("Container", node) for node in ("node-a", "node-b"))] == [
+        [],
+        [],
+    ]
     assert engine.outputs["Stack"]["nodes"]["node-a"]["hostPort"] is None
 
 
@@ -191,16 +212,55 @@ def test_an_earlier_workload_that_leaves_moves_no_other() -> None:
 def test_a_replaced_node_is_delivered_to_anew(dev: Engine) -> None:
     before = dev.find("Container", "config")
     after = Engine().up(DEV | {"hostPort": 60000}).find("Container", "config")
-    assert set(after.options.replacement_trigger) == {"node-a", "node-b"}
-    assert not set(after.options.replacement_trigger.items()) & set(before.options.replacement_trigger.items())
+    assert set(after.options.replacement_trigger) == {"node-a", "node-b", "gate"}
+    stayed = set(after.options.replacement_trigger.items()) & set(before.options.replacement_trigger.items())
+    assert {name for name, _ in stayed} == {"gate"}
     assert after.inputs == before.inputs
 
 
-def test_an_up_waits_until_every_node_has_applied_its_config(dev: Engine) -> None:
+def test_an_up_waits_until_every_node_and_the_gate_has_applied_its_config(dev: Engine) -> None:
     again = Engine(previous=dev.outputs["Stack"]).up(DEV)
-    assert [nodes for _, nodes in dev.awaited] == [2]
+    assert [readers for _, readers in dev.awaited] == [3]
     assert again.awaited == dev.awaited, "also one that changes nothing"
     assert dev.outputs["VpnMesh"]["applied"] is True
+
+
+# --- access
+
+
+def without_access(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "access"}
+
+
+def test_a_real_chain_needs_none_of_ours(dev: Engine) -> None:
+    real = Engine().up(DEV | {"access": REAL_CHAIN})
+    assert set(by_urn(dev)) - set(by_urn(real)) == {
+        one.urn for one in dev.registered if one.name in ("chain", "chain_image")
+    }
+    assert real.find("Container", "gate").inputs == dev.find("Container", "gate").inputs
+    assert real.outputs["Stack"]["access"] == OUTPUTS["access"] | {
+        "contract": REAL_CHAIN["contractAddress"],
+        "rpcUrl": None,
+    }
+
+
+def test_the_endpoint_of_a_real_chain_is_a_secret() -> None:
+    real = Engine().up(DEV | {"access": REAL_CHAIN})
+    told = [text for one in real.registered for text in plain(one.inputs)] + list(plain(real.outputs))
+    assert [text for text in told if "rpc.example" in text] == []
+
+
+def test_turning_access_on_or_off_replaces_no_node_and_no_workload(dev: Engine) -> None:
+    closed = Engine(previous=dev.outputs["Stack"]).up(without_access(DEV))
+    assert closed.outputs["Stack"].get("access") is None
+    assert containers(closed) == {name: one for name, one in containers(dev).items() if name not in ("gate", "chain")}
+
+
+def test_another_rule_with_the_same_ranges_changes_only_the_carrier(dev: Engine) -> None:
+    after = by_urn(
+        Engine(previous=dev.outputs["Stack"]).up(DEV | {"access": {"enabled": True, "finality": 3, "leaseSeconds": 60}})
+    )
+    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
 
 
 # --- what is wrong
@@ -234,6 +294,9 @@ def test_the_dev_stack_without_nodes_is_a_mistake() -> None:
     [
         {"nodes": [A, B, {"name": "config"}]},
         {"nodes": [A, B, {"name": "underlay"}]},
+        {"nodes": [A, B, {"name": "members"}, {"name": "access"}, {"name": "mesh"}]},
+        {"nodes": [A, B, {"name": "gate"}]},
+        {"nodes": [A, B, {"name": "chain"}]},
         {"workloads": [WEB | {"name": "wireguard-node-a"}]},
         {"workloads": [WEB | {"name": "wireguard-config"}]},
     ],

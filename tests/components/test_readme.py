@@ -4,6 +4,7 @@ import re
 
 from tests.components.harness import Engine
 from tests.model.stack_files import PROJECT, SCHEMA
+from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS
 
 README = (PROJECT / "README.md").read_text()
 
@@ -11,7 +12,13 @@ README = (PROJECT / "README.md").read_text()
 def test_the_table_lists_every_key_with_its_default() -> None:
     rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
     expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
-    assert rows == {**expected, "workloads": "none"}
+    assert rows == {**expected, "workloads": "none", "access": "nobody"}
+
+
+def test_the_table_of_access_lists_every_key_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `access\.(\w+)` \|([^|]*)\|", README, re.MULTILINE))
+    defaults = {key: f" `{value}` ".replace("False", "false") for key, value in ACCESS_DEFAULTS.items()}
+    assert rows == dict.fromkeys(ACCESS_KEYS, " ") | defaults
 
 
 def test_the_program_brings_up_a_mesh() -> None:

@@ -17,6 +17,8 @@ from tests.integration.hosts import eventually
 
 PORT = "8545/tcp"
 NOTHING = b"\0" * 32
+CAPACITY = 20
+"""Passes of the contract that most tests use."""
 
 
 class Pass(NamedTuple):
@@ -41,7 +43,8 @@ class Chain:
         eventually(lambda: self.container.logs().decode().count(announced) == times, 30, "the contract is there")
         self.container.reload()
         port = self.container.ports[PORT][0]["HostPort"]
-        self.web3 = Web3(HTTPProvider(f"http://127.0.0.1:{port}"))
+        self.url = f"http://127.0.0.1:{port}"
+        self.web3 = Web3(HTTPProvider(self.url))
         abi = json.loads(ARTIFACT.read_text())["abi"]
         self.contract = self.web3.eth.contract(Web3.to_checksum_address(ADDRESS), abi=abi)
 
@@ -94,13 +97,27 @@ class Chain:
         return {one.token_id: one for one in found}
 
     @contextmanager
+    def one_block(self) -> Iterator[None]:
+        """Put all that is sent meanwhile into one block."""
+        self.ask("evm_setAutomine", False)  # noqa: FBT003 (JSON-RPC has no names)
+        try:
+            yield
+            self.ask("evm_mine")
+        finally:
+            self.ask("evm_setAutomine", True)  # noqa: FBT003
+
+    def ask(self, method: str, *parameters: Any) -> Any:
+        """Result of a JSON-RPC call, also of those that only this chain has."""
+        return self.web3.provider.make_request(method, list(parameters))["result"]  # type: ignore[arg-type]
+
+    @contextmanager
     def undone(self) -> Iterator[None]:
         """Take back what is done meanwhile."""
-        mark = self.web3.provider.make_request("evm_snapshot", [])["result"]  # type: ignore[arg-type]
+        mark = self.ask("evm_snapshot")
         try:
             yield
         finally:
-            self.web3.provider.make_request("evm_revert", [mark])  # type: ignore[arg-type]
+            self.ask("evm_revert", mark)
 
 
 @contextmanager

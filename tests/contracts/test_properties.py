@@ -10,8 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from web3.exceptions import ContractLogicError
 
 import docker
-from tests.contracts.chain import NOTHING, Chain, Pass, running_chain
-from tests.contracts.conftest import CAPACITY
+from tests.contracts.chain import CAPACITY, NOTHING, Chain, Pass, running_chain
 from tests.integration.hosts import eventually
 
 TOKENS = st.integers(0, 4)  # few of each, so that they meet
@@ -118,14 +117,14 @@ def volume() -> Iterator[str]:
         created.remove(force=True)
 
 
-def test_a_chain_keeps_its_passes_when_it_is_restarted_killed_or_made_anew(image: str, volume: str) -> None:
-    with running_chain(image, CAPACITY, volume) as chain:
+def test_a_chain_keeps_its_passes_when_it_is_restarted_killed_or_made_anew(chain_image: str, volume: str) -> None:
+    with running_chain(chain_image, CAPACITY, volume) as chain:
         alice, block = chain.people[0], chain.web3.eth.block_number
         chain.do(chain.admin, "mint", alice, 7)
         chain.restart()
         assert (list(chain.passes()), chain.web3.eth.block_number) == ([7], block + 1)
         chain.do(alice, "bind_key", 7, b"\1" * 32)
         eventually(lambda: chain.saved(block + 2), 10, "the last block is saved")
-    with running_chain(image, CAPACITY, volume) as chain:
+    with running_chain(chain_image, CAPACITY, volume) as chain:
         assert (chain.passes()[7].key, chain.web3.eth.block_number) == (b"\1" * 32, block + 2)
         chain.do(alice, "clear_key", 7)

@@ -3,8 +3,7 @@
 import pytest
 
 from contracts.build import ARTIFACT, compiled
-from tests.contracts.chain import NOTHING, Chain, Pass
-from tests.contracts.conftest import CAPACITY
+from tests.contracts.chain import CAPACITY, NOTHING, Chain, Pass
 
 KEY, OTHER_KEY = b"\1" * 32, b"\2" * 32
 SAFE = "safeTransferFrom(address,address,uint256)"

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv4Network
 
+from vpn.model.access import Access
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Node, Topology, Workload
 
@@ -22,6 +23,17 @@ NODE_B = Node(
     site=IPv4Network("10.64.2.0/24"),
     host_port=51821,
 )
+ACCESS = Access(
+    member_range=IPv4Network("10.65.0.0/24"),
+    gate_range=IPv4Network("10.66.0.0/28"),
+    chain_port=8545,
+    rpc_url=None,
+    contract="0x5fbdb2315678afecb367f032d93f642f64180aa3",
+    finality="latest",
+    lease=300,
+    tick=1,
+    max_head_age=0,
+)
 MESH = Topology(
     name="wireguard",
     domain="vpn.dstack",
@@ -37,4 +49,5 @@ MESH = Topology(
         Workload(name="nginx-server", node="node-a", address=IPv4Address("10.64.1.3"), build="docker/nginx"),
         Workload(name="test-client", node="node-b", address=IPv4Address("10.64.2.3"), build="docker/test-client"),
     ),
+    access=ACCESS,
 )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.model.stack_files import DEFAULTS
+from vpn.model.access import ACCESS_KEYS
 from vpn.model.config import parse
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
@@ -40,9 +41,20 @@ node_lists = entries(name=names, address=addresses, unknown=json_values)
 words = st.lists(labels, max_size=2)
 workload_lists = entries(name=names, node=names, image=labels, build=labels, command=words)
 
+WIDE_ACCESS = {"enabled": True, "memberRange": "10.65.0.0/20", "gateRange": "10.66.0.0/29"}
+access = st.fixed_dictionaries(
+    {"enabled": st.sampled_from([True])}, optional=dict.fromkeys([*ACCESS_KEYS[1:], "other"], anything)
+)
+"""Rules of access with some keys, right or wrong."""
+
 garbage = st.fixed_dictionaries(
-    {key: st.just(value) | anything for key, value in DEFAULTS.items() if key != "workloads"},
-    optional={"nodes": node_lists | anything, "workloads": workload_lists | anything, "unknown": json_values},
+    {key: st.just(value) | anything for key, value in DEFAULTS.items() if key not in ("workloads", "access")},
+    optional={
+        "nodes": node_lists | anything,
+        "workloads": workload_lists | anything,
+        "access": access | anything,
+        "unknown": json_values,
+    },
 )
 
 
@@ -64,6 +76,7 @@ def configs(draw: st.DrawFn, *, min_nodes: int = 1) -> dict[str, Any]:
         "listenPort": draw(st.integers(1, 65535)),
         "hostPort": draw(st.integers(0, 65000)),
         "keyGeneration": draw(generations),
+        "access": draw(st.sampled_from([{}, {"enabled": True}, WIDE_ACCESS])),
     }
 
 

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from base64 import b64decode
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.model.example import KEYS, MESH, NODE_A
+from tests.model.example import ACCESS, KEYS, MESH, NODE_A
 from tests.model.strategies import configs, key_rings, topologies
 from tests.model.test_firewall import FILTER_OF_NODE_A
 from tests.model.test_names import HOSTS
 from tests.model.test_wgconf import WG0_OF_NODE_A
-from vpn.model.bundle import archive, node_files
+from vpn.model.bundle import archive, gate_files, node_files
 from vpn.model.config import parse
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
@@ -26,17 +27,18 @@ ENVIRONMENT_OF_NODE_A = """\
 NODE=node-a
 ADDRESS=10.0.0.1/32
 MTU=1420
-MESH_RANGES="10.0.0.0/24 10.64.0.0/16"
+MESH_RANGES="10.0.0.0/24 10.64.0.0/16 10.65.0.0/24"
 SITE_RANGE=10.64.1.0/24
 SITE_GATEWAY=10.64.1.1/24
 UNDERLAY_GATEWAY=172.20.0.1
 DOMAIN=vpn.dstack
+MEMBER_RANGE=10.65.0.0/24
 """
 
 SUMS_OF_NODE_A = """\
 0fadcd883c2843259318dc3f8f10e7bf112f28b89988a47466879db69a51424a  hosts
-0097e11c890da7b8af72da53bf3f2693b5909476f223724aa2ec572a29f9c39c  nftables.nft
-094cecc346cb513729a1504ac69f10ba1eadfc88042e3a6f027dd1e7e6c05fa9  node.env
+94f48e30e8e6fa6ddc5325059112653db94ea263681ff8a5d0f8ce5d9c723d58  nftables.nft
+116c0dfcc0069f06b3a434fdbced9677aad35faee027da2be762029d5f9ddbb4  node.env
 d29c62a608d344ad94c2f64dfd3a6961dc2bc98eb3a91a9b49d92e35ea5f9ab8  wg0.conf
 """
 
@@ -63,10 +65,19 @@ def test_the_files_of_node_a() -> None:
     }
 
 
-def test_the_archive_has_a_folder_for_every_node() -> None:
+def test_the_archive_has_a_folder_for_every_node_and_the_gate() -> None:
+    folders = {node.name: node_files(MESH, KEYS, node) for node in MESH.nodes}
+    folders["gate"] = gate_files(MESH, KEYS, ACCESS)
     assert {name: text.decode() for name, (_, text) in unpack(archive(MESH, KEYS)).items()} == {
-        f"{node.name}/{name}": text for node in MESH.nodes for name, text in node_files(MESH, KEYS, node).items()
+        f"{folder}/{name}": text for folder, files in folders.items() for name, text in files.items()
     }
+
+
+def test_without_access_there_is_nothing_for_a_gate() -> None:
+    closed = replace(MESH, access=None)
+    assert {name.split("/")[0] for name in unpack(archive(closed, KEYS))} == {"node-a", "node-b"}
+    assert "MEMBER_RANGE" not in node_files(closed, KEYS, NODE_A)["node.env"]
+    assert "10.65." not in "".join(node_files(closed, KEYS, NODE_A).values())
 
 
 @given(topologies(), key_rings())
@@ -87,8 +98,9 @@ def test_only_the_owner_reads_a_file(mesh: Topology, keys: KeyRing) -> None:
 
 @given(topologies(), key_rings())
 def test_the_checksums_come_last_and_match(mesh: Topology, keys: KeyRing) -> None:
-    files = unpack(archive(mesh, keys))
+    files = unpack(archive(replace(mesh, access=None), keys))
     assert list(files) == [f"{node.name}/{name}" for node in mesh.nodes for name in FILES]
+    mesh = replace(mesh, access=None)
     for node in mesh.nodes:
         sums = [f"{sha256(files[f'{node.name}/{name}'][1]).hexdigest()}  {name}\n" for name in FILES[:-1]]
         assert files[f"{node.name}/SHA256SUMS"][1].decode() == "".join(sums)

@@ -33,12 +33,12 @@ table inet dstack_vpn {
         ct state established,related accept
         iifname "wg0" ip daddr 10.64.1.0/24 accept
         ip saddr 10.64.1.0/24 oifname "wg0" accept
-        ip daddr { 10.0.0.0/24, 10.64.0.0/16, 172.20.0.0/16 } drop
+        ip daddr { 10.0.0.0/24, 10.64.0.0/16, 10.65.0.0/24, 172.20.0.0/16 } drop
         ip saddr 10.64.1.0/24 accept
     }
     chain postrouting {
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr 10.64.1.0/24 ip daddr != { 10.0.0.0/24, 10.64.0.0/16 } masquerade
+        ip saddr 10.64.1.0/24 ip daddr != { 10.0.0.0/24, 10.64.0.0/16, 10.65.0.0/24 } masquerade
     }
 }
 """

@@ -15,17 +15,19 @@ from vpn import components
 MODULES = sorted((PROJECT / "vpn" / "model").glob("*.py"))
 ALLOWED = {"vpn.model", "nacl.bindings", *sys.stdlib_module_names}
 PUBLIC = [
+    ("vpn.model.access", ["ACCESS_KEYS", "Access"]),
     ("vpn.model.addresses", ["assign", "host", "host_count", "host_number", "subnet"]),
-    ("vpn.model.bundle", ["archive", "node_files"]),
+    ("vpn.model.bundle", ["archive", "gate_files", "node_files"]),
     ("vpn.model.config", ["KEYS", "NODE_KEYS", "WORKLOAD_KEYS", "parse"]),
     ("vpn.model.firewall", ["render"]),
+    ("vpn.model.gate", ["render"]),
     ("vpn.model.keys", ["Key", "KeyRing", "PresharedKey", "PrivateKey", "PublicKey", "clamp"]),
     ("vpn.model.names", ["render"]),
     ("vpn.model.problems", ["ConfigError", "Problem"]),
     ("vpn.model.topology", ["Node", "Topology", "Workload", "node_at"]),
     ("vpn.model.wgconf", ["render"]),
     ("vpn.components", components.__all__),
-    ("vpn.outputs", ["nodes", "workloads"]),
+    ("vpn.outputs", ["access", "nodes", "workloads"]),
     ("vpn.settings", ["load"]),
 ]
 WITHOUT_PULUMI = """

@@ -1,11 +1,14 @@
 """The mesh as Pulumi component resources."""
 
+from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 
 __all__ = [
+    "AccessControl",
+    "AccessControlArgs",
     "ConfigCarrier",
     "ConfigCarrierArgs",
     "VpnMesh",

@@ -28,9 +28,9 @@ class ConfigCarrierArgs:
     bundle: pulumi.Input[str]
     """Base64 of the archive of `vpn.model.bundle`; a secret."""
     volumes: Mapping[str, pulumi.Input[str]]
-    """Config volume of every node, by the node's name."""
-    nodes: pulumi.Input[Mapping[str, str]]
-    """Container ID of every node: a replaced node is delivered to, and waited for, anew."""
+    """Config volume of every node and of the gate, by name."""
+    readers: pulumi.Input[Mapping[str, str]]
+    """Container ID of each: who is replaced is delivered to, and waited for, anew."""
 
 
 class ConfigCarrier(pulumi.ComponentResource):
@@ -40,7 +40,7 @@ class ConfigCarrier(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ConfigCarrierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:ConfigCarrier", name, {}, opts)
-        options = container_options(self, name, replacement_trigger=args.nodes, additional_secret_outputs=["uploads"])
+        options = container_options(self, name, replacement_trigger=args.readers, additional_secret_outputs=["uploads"])
         self.container = docker.Container(name, _container(args), options)
         self.register_outputs({"container": self.container.name})
 

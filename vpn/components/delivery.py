@@ -1,4 +1,4 @@
-"""Waits until every node has applied what the config carrier brought it, and says meanwhile who has not.
+"""Waits until every node, and the gate, has applied what the config carrier brought it, and says who has not.
 
 The carrier is asked in its container instead of by a health check: Docker and the provider would look at that once a
 second, could not tell who is missing, and would not look at all when a carrier is not replaced.
@@ -13,17 +13,17 @@ import pulumi
 import docker as engine
 
 WAIT_SECONDS = 60
-WAIT_SECONDS_A_NODE = 4  # fifty nodes that start at once on two cores need minutes
+WAIT_SECONDS_EACH = 4  # fifty nodes that start at once on two cores need minutes
 FIX = "`docker exec <node> health` says why; mend that, then `pulumi up`"
 
 
-async def until_applied(carrier: str, nodes: int) -> bool:
-    """Wait until the nodes, so many, that a carrier's container serves have applied their config; true in the end.
+async def until_applied(carrier: str, readers: int) -> bool:
+    """Wait until those, so many, that a carrier's container serves have applied their config; true in the end.
 
-    A preview asks nobody. Raises pulumi.RunError naming the nodes that did not in time.
+    A preview asks nobody. Raises pulumi.RunError naming those that did not in time.
     """
     if not pulumi.runtime.is_dry_run():
-        await asyncio.to_thread(_confirm, carrier, WAIT_SECONDS + WAIT_SECONDS_A_NODE * nodes)
+        await asyncio.to_thread(_confirm, carrier, WAIT_SECONDS + WAIT_SECONDS_EACH * readers)
     return True
 
 

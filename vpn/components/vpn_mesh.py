@@ -6,16 +6,17 @@ import pulumi
 import pulumi_docker as docker
 import pulumi_random as random
 
+from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.delivery import until_applied
 from vpn.components.image import built_image
 from vpn.components.network import bridge, network_options
+from vpn.components.volume import own_volume
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
-from vpn.model.config import CARRIER
 from vpn.model.keys import SEED_LENGTH, KeyRing
-from vpn.model.topology import Node, Topology, Workload
+from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class VpnMeshArgs:
 
 
 class VpnMesh(pulumi.ComponentResource):
-    """Nodes, their workloads, the underlay and the keys."""
+    """Nodes, their workloads, the underlay, the keys, and who else may join."""
 
     nodes: dict[str, WireGuardNode]
     public_keys: pulumi.Output[dict[str, str]]
@@ -35,7 +36,9 @@ class VpnMesh(pulumi.ComponentResource):
     identity: pulumi.Output[str]
     """On everything in Docker that belongs to this mesh; derived from the seed, so no other state has it."""
     applied: pulumi.Output[bool]
-    """True once every node has applied its config; the `up` fails when one does not."""
+    """True once every node has applied its config, and the gate its own; the `up` fails when one does not."""
+    access: AccessControl | None
+    """Who lets others than the nodes in; None when nobody does."""
 
     def __init__(self, name: str, args: VpnMeshArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:VpnMesh", name, {}, opts)
@@ -49,9 +52,11 @@ class VpnMesh(pulumi.ComponentResource):
         # No workload can have a name with "_".
         self._image = built_image("node_image", f"{self._prefix}/node", "docker/wireguard", self)
         self._underlay = self._underlay_network()
+        self._members = self._members_volume()
         self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
+        self.access = self._access_control()
         carrier = self._carrier(seed).container
-        self.applied = carrier.id.apply(lambda container: until_applied(container, len(self.nodes)))
+        self.applied = carrier.id.apply(lambda container: until_applied(container, len(self._readers)))
         self.workloads = [self._workload(workload) for workload in args.topology.workloads]
         self.register_outputs({"identity": self.identity, "publicKeys": self.public_keys, "applied": self.applied})
 
@@ -72,6 +77,20 @@ class VpnMesh(pulumi.ComponentResource):
         )
         return docker.Network("underlay", network, network_options(self, "underlay"))
 
+    def _members_volume(self) -> docker.Volume:
+        """In memory only, as a lease is; there also without a gate, because adding one must not replace a node."""
+        options = {"type": "tmpfs", "device": "tmpfs", "o": "size=4m,mode=0700"}
+        return own_volume(self, "members", self.identity, f"{self._prefix}-members", options)
+
+    def _access_control(self) -> AccessControl | None:
+        access = self._topology.access
+        if access is None:
+            return None
+        args = AccessControlArgs(
+            mesh=self.identity, prefix=self._prefix, access=access, members_volume=self._members.name
+        )
+        return AccessControl("access", args, pulumi.ResourceOptions(parent=self))
+
     def _node(self, node: Node) -> WireGuardNode:
         args = WireGuardNodeArgs(
             mesh=self.identity,
@@ -82,6 +101,7 @@ class VpnMesh(pulumi.ComponentResource):
             site_range=str(node.site),
             site_gateway=str(node.gateway),
             site_address=str(node.site_address),
+            members_volume=self._members.name,
             listen_port=self._topology.listen_port,
             host_port=node.host_port,
         )
@@ -93,10 +113,16 @@ class VpnMesh(pulumi.ComponentResource):
             container_name=f"{self._prefix}-{CARRIER}",
             image=self._image.image_id,
             bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix))),
-            volumes={name: node.config_volume.name for name, node in self.nodes.items()},
-            nodes=pulumi.Output.all(**{name: node.container.id for name, node in self.nodes.items()}),
+            volumes={name: volume.name for name, (volume, _) in self._readers.items()},
+            readers=pulumi.Output.all(**{name: container.id for name, (_, container) in self._readers.items()}),
         )
         return ConfigCarrier("config", args, pulumi.ResourceOptions(parent=self))
+
+    @property
+    def _readers(self) -> dict[str, tuple[docker.Volume, docker.Container]]:
+        """Who reads the carrier's files: config volume and container, by the name of the folder."""
+        readers = {name: (node.config_volume, node.container) for name, node in self.nodes.items()}
+        return readers | ({GATE: (self.access.gate_volume, self.access.gate)} if self.access else {})
 
     def _workload(self, workload: Workload) -> WorkloadContainer:
         node = self._topology.node(workload.node)

@@ -6,10 +6,11 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
-from vpn.components.leftovers import LABEL
 from vpn.components.network import bridge, network_options
+from vpn.components.volume import own_volume
 
 CONFIG_FOLDER = "/etc/wireguard"
+MEMBERS_FOLDER = "/members"
 MEMORY_MIB = 256
 # NET_ADMIN for links, routes and filters; the others let the resolver bind port 53, become nobody and hear of reloads.
 CAPABILITIES = ("NET_ADMIN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
@@ -45,6 +46,8 @@ class WireGuardNodeArgs:
     """Default route and resolver of the workloads; the node itself takes this address."""
     site_address: pulumi.Input[str]
     """The address Docker knows the node by at its site."""
+    members_volume: pulumi.Input[str]
+    """Where the access gate writes who else may join."""
     listen_port: pulumi.Input[int]
     """UDP port of WireGuard."""
     host_port: pulumi.Input[int] | None = None
@@ -60,18 +63,10 @@ class WireGuardNode(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WireGuardNodeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:WireGuardNode", name, {}, opts)
-        self.config_volume = self._volume(name, args)
+        self.config_volume = own_volume(self, name, args.mesh, pulumi.Output.concat(args.container_name, "-config"))
         self.site_network = self._site(name, args)
         self.container = docker.Container(name, self._container(name, args), container_options(self, name))
         self.register_outputs({"container": self.container.name, "site": self.site_network.name})
-
-    def _volume(self, name: str, args: WireGuardNodeArgs) -> docker.Volume:
-        return docker.Volume(
-            name,
-            name=pulumi.Output.concat(args.container_name, "-config"),
-            labels=[docker.VolumeLabelArgs(label=LABEL, value=args.mesh)],
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),  # both would have one name
-        )
 
     def _site(self, name: str, args: WireGuardNodeArgs) -> docker.Network:
         network = bridge(
@@ -96,7 +91,12 @@ class WireGuardNode(pulumi.ComponentResource):
             devices=[
                 docker.ContainerDeviceArgs(host_path="/dev/net/tun", container_path="/dev/net/tun", permissions="rwm")
             ],
-            volumes=[docker.ContainerVolumeArgs(volume_name=self.config_volume.name, container_path=CONFIG_FOLDER)],
+            volumes=[
+                docker.ContainerVolumeArgs(volume_name=self.config_volume.name, container_path=CONFIG_FOLDER),
+                docker.ContainerVolumeArgs(
+                    volume_name=args.members_volume, container_path=MEMBERS_FOLDER, read_only=True
+                ),
+            ],
             networks_advanced=self._networks(args),
             ports=_published(args),
             healthcheck=docker.ContainerHealthcheckArgs(

@@ -1,4 +1,4 @@
-"""Everything the nodes of a Docker host read, as files and as one reproducible archive."""
+"""Everything the nodes and the gate of a Docker host read, as files and as one reproducible archive."""
 
 import gzip
 import io
@@ -6,9 +6,10 @@ import tarfile
 from base64 import b64encode
 from hashlib import sha256
 
-from vpn.model import firewall, names, wgconf
+from vpn.model import firewall, gate, names, wgconf
+from vpn.model.access import Access
 from vpn.model.keys import KeyRing
-from vpn.model.topology import Node, Topology
+from vpn.model.topology import GATE, Node, Topology
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -21,17 +22,29 @@ def node_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
         "node.env": _environment(topology, node),
         "wg0.conf": wgconf.render(topology, keys, node),
     }
+    return _with_checksums(files)
+
+
+def gate_files(topology: Topology, keys: KeyRing, access: Access) -> dict[str, str]:
+    """The config folder of the access gate: name -> text."""
+    return _with_checksums({"settings.json": gate.render(topology, keys, access)})
+
+
+def _with_checksums(files: dict[str, str]) -> dict[str, str]:
     sums = "".join(f"{sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
     return {**files, CHECKSUMS: sums}
 
 
 def archive(topology: Topology, keys: KeyRing) -> str:
-    """Base64 of a tar.gz with a folder for every node; equal input gives equal bytes."""
+    """Base64 of a tar.gz with a folder for every node and one for the gate; equal input gives equal bytes."""
+    folders = {node.name: node_files(topology, keys, node) for node in topology.nodes}
+    if topology.access:
+        folders[GATE] = gate_files(topology, keys, topology.access)
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
-        for node in topology.nodes:
-            for name, text in node_files(topology, keys, node).items():
-                _add(tar, f"{node.name}/{name}", text.encode())
+        for folder, files in folders.items():
+            for name, text in files.items():
+                _add(tar, f"{folder}/{name}", text.encode())
     return b64encode(buffer.getvalue()).decode()
 
 
@@ -46,10 +59,12 @@ def _environment(topology: Topology, node: Node) -> str:
         "NODE": node.name,
         "ADDRESS": f"{node.address}/32",
         "MTU": topology.mtu,
-        "MESH_RANGES": f'"{topology.vpn_range} {topology.site_range}"',
+        "MESH_RANGES": f'"{" ".join(map(str, topology.mesh_ranges))}"',
         "SITE_RANGE": node.site,
         "SITE_GATEWAY": f"{node.gateway}/{node.site.prefixlen}",
         "UNDERLAY_GATEWAY": topology.underlay_gateway,
         "DOMAIN": topology.domain,
     }
+    if topology.access:
+        values["MEMBER_RANGE"] = topology.access.member_range
     return "".join(f"{key}={value}\n" for key, value in values.items())

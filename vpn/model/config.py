@@ -7,12 +7,13 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any
 
+from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
-from vpn.model.topology import SITE_PREFIX, Node, Topology, Workload, node_at
+from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange")
-KEYS = (*TEXT_KEYS, "listenPort", "hostPort", "mtu", "keepalive", "keyGeneration", "nodes", "workloads")
+KEYS = (*TEXT_KEYS, "listenPort", "hostPort", "mtu", "keepalive", "keyGeneration", "nodes", "workloads", "access")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
@@ -25,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "keepalive": 25,
     "keyGeneration": 1,
     "workloads": [],
+    "access": {},
 }
 NODE_KEYS = ("name", "address")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
@@ -35,7 +37,7 @@ MAX_PORT = 65535
 UNDERLAY_MTU = 1500
 MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
-CARRIER = "config"  # its container is <name>-config
+OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
 FIRST_WORKLOAD = 3  # in a site: 1 is the gateway, 2 the node as Docker knows it
 
 Entries = Sequence[Mapping[str, Any]]
@@ -59,13 +61,15 @@ def parse(
     host_port = reader.number("hostPort", 0, MAX_PORT)
     networks = {key: reader.network(key) for key in ("vpnRange", "underlayRange", "siteRange")}
     node_entries, workload_entries = reader.entries("nodes", NODE_KEYS), reader.entries("workloads", WORKLOAD_KEYS)
-    _check_ranges(reader, networks)
+    access_reader = AccessReader.of(reader)
+    _check_ranges(reader, networks, access_reader)
     _check_names(reader, node_entries, workload_entries)
     _check_workloads(reader, node_entries, workload_entries)
     _check_folders(reader, workload_entries, can_build)
     _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
+    access = access_reader.access() if access_reader else None
     reader.stop_if_wrong("nodes", *networks)
     ranges = _Ranges(*(network for network in networks.values() if network))
     nodes = _nodes(reader, ranges, host_port, _Assignment(_names(node_entries), fixed, previous or {}))
@@ -78,6 +82,7 @@ def parse(
         site_range=ranges.sites,
         nodes=nodes,
         workloads=workloads,
+        access=access,
     )
 
 
@@ -123,8 +128,9 @@ def _plain_values(reader: Reader) -> dict[str, Any]:
     }
 
 
-def _check_ranges(reader: Reader, networks: Mapping[str, IPv4Network | None]) -> None:
-    known = [(key, network) for key, network in networks.items() if network]
+def _check_ranges(reader: Reader, networks: Mapping[str, IPv4Network | None], access: AccessReader | None) -> None:
+    of_access = {f"{access.reader.prefix}{key}": network for key, network in access.ranges.items()} if access else {}
+    known = [(key, network) for key, network in {**networks, **of_access}.items() if network]
     for (other, there), (key, network) in combinations(known, 2):
         if network.overlaps(there):
             reader.wrong(key, str(network), f"overlaps {other} {there}", "choose ranges that share no address")
@@ -146,12 +152,12 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
 
 
 def _check_container_names(reader: Reader, prefix: str, nodes: Entries, workloads: Entries) -> None:
-    """Workloads bear their own name, nodes and the config carrier one with the mesh's prefix."""
+    """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"
     for index, name in enumerate(_names(nodes)):
-        if name == CARRIER:
-            reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with the config carrier", fix)
-    taken = {f"{prefix}-{name}" for name in (CARRIER, *_names(nodes))}
+        if name in OWN_CONTAINERS:
+            reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {OWN_CONTAINERS[name]}", fix)
+    taken = {f"{prefix}-{name}" for name in (*OWN_CONTAINERS, *_names(nodes))}
     for index, name in enumerate(_names(workloads)):
         if name in taken:
             reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)

@@ -4,6 +4,9 @@ It makes the node the boundary of its site: what is for the mesh goes through th
 Encrypted packets are not tracked: WireGuard knows its peers, and they are most of what a node sees.
 """
 
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
 from vpn.model.topology import INTERFACE, Node, Topology
 
 TABLE = "dstack_vpn"
@@ -11,7 +14,7 @@ TABLE = "dstack_vpn"
 
 def render(topology: Topology, node: Node) -> str:
     """A ruleset that replaces the node's own table in one transaction and leaves Docker's tables alone."""
-    mesh = f"{{ {topology.vpn_range}, {topology.site_range} }}"
+    mesh, closed = _set(topology.mesh_ranges), _set((*topology.mesh_ranges, topology.underlay_range))
     return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
@@ -38,7 +41,7 @@ table inet {TABLE} {{
         ct state established,related accept
         iifname "{INTERFACE}" ip daddr {node.site} accept
         ip saddr {node.site} oifname "{INTERFACE}" accept
-        ip daddr {{ {topology.vpn_range}, {topology.site_range}, {topology.underlay_range} }} drop
+        ip daddr {closed} drop
         ip saddr {node.site} accept
     }}
     chain postrouting {{
@@ -47,3 +50,7 @@ table inet {TABLE} {{
     }}
 }}
 """
+
+
+def _set(ranges: Iterable[IPv4Network]) -> str:
+    return f"{{ {', '.join(map(str, ranges))} }}"

@@ -9,6 +9,7 @@ from typing import Any
 from vpn.model.addresses import host_count, host_number
 from vpn.model.problems import ConfigError, Problem
 
+NOT_SHOWN = "(not shown)"
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 LABEL_FIX = "use 1 to 63 of a-z, 0-9 and '-', not '-' at an end (RFC 1123, 2.1)"
 
@@ -19,10 +20,22 @@ class Reader:
 
     raw: Mapping[str, Any]
     problems: list[Problem] = field(default_factory=list)
+    prefix: str = ""
+    """Before every path: where in a larger configuration this one stands."""
 
     def wrong(self, path: str, value: object, reason: str, fix: str) -> None:
         """Note a mistake."""
-        self.problems.append(Problem(path=path, value=value, reason=reason, fix=fix))
+        self.problems.append(Problem(path=f"{self.prefix}{path}", value=value, reason=reason, fix=fix))
+
+    def within(self, key: str, known: Sequence[str], defaults: Mapping[str, Any]) -> "Reader":
+        """A reader of the mapping under a key, with defaults; what is wrong there is noted here as well."""
+        value = self.raw[key]
+        if not isinstance(value, Mapping):
+            self.wrong(key, value, "is not a mapping", f"set some of {', '.join(known)}")
+            value = {}
+        reader = Reader({**defaults, **value}, self.problems, f"{self.prefix}{key}.")
+        reader.check_keys("", dict.fromkeys(value, NOT_SHOWN), known)  # a misspelled key may hold a secret
+        return reader
 
     def stop_if_wrong(self, *keys: str) -> None:
         """Raise ConfigError with all mistakes noted so far, if one is of these keys; without keys, if there is one."""
@@ -40,6 +53,13 @@ class Reader:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             self.wrong(path, value, "is not a valid name", fix)
         return str(value)
+
+    def flag(self, key: str) -> bool:
+        """A truth value; false when it is none."""
+        value = self.raw.get(key)
+        if not isinstance(value, bool):
+            self.wrong(key, value, "is neither true nor false", "write true or false")
+        return value is True
 
     def number(self, key: str, low: int, high: int) -> int:
         """A whole number between two others; `low` when it is none."""

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
+CARRIER, GATE, CHAIN = "config", "gate", "chain"  # containers of the mesh beside the nodes: <name>-<this>
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,14 @@ class Topology:
     key_generation: int
     nodes: tuple[Node, ...]
     workloads: tuple[Workload, ...]
+    access: Access | None = None
+    """Who else may join; None: nobody."""
+
+    @property
+    def mesh_ranges(self) -> tuple[IPv4Network, ...]:
+        """What is behind the tunnels or nowhere."""
+        members = (self.access.member_range,) if self.access else ()
+        return (self.vpn_range, self.site_range, *members)
 
     @property
     def underlay_gateway(self) -> IPv4Address:

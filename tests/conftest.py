@@ -7,14 +7,13 @@ import pytest
 
 import docker
 from contracts.build import SOURCE
-from tests.contracts.chain import Chain, running_chain
+from tests.contracts.chain import CAPACITY, Chain, running_chain
 
 IMAGE = "it-chain:latest"
-CAPACITY = 20
 
 
 @pytest.fixture(scope="session")
-def image() -> Iterator[str]:
+def chain_image() -> Iterator[str]:
     """The chain's image, built from the folder that the stack builds it from."""
     with closing(docker.from_env()) as client:
         client.images.build(path=str(SOURCE.parent), tag=IMAGE, rm=True)
@@ -23,9 +22,9 @@ def image() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def deployed(image: str) -> Iterator[Chain]:
+def deployed(chain_image: str) -> Iterator[Chain]:
     """The chain, once for all tests."""
-    with running_chain(image, CAPACITY) as chain:
+    with running_chain(chain_image, CAPACITY) as chain:
         yield chain
 
 

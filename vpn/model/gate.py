@@ -1,0 +1,26 @@
+"""The settings of the access gate, as JSON.
+
+They hold no key; the endpoint is a secret, because its URL may.
+"""
+
+import json
+
+from vpn.model.access import Access
+from vpn.model.keys import KeyRing
+from vpn.model.topology import Topology
+
+
+def render(topology: Topology, keys: KeyRing, access: Access) -> str:
+    """What the gate reads. Times in seconds."""
+    generation = topology.key_generation
+    settings = {
+        "rpcUrl": access.endpoint,
+        "contract": access.contract,
+        "finality": access.finality,
+        "lease": access.lease,
+        "tick": access.tick,
+        "maxHeadAge": access.max_head_age,
+        "memberRange": str(access.member_range),
+        "nodes": {node.name: keys.private_key(node.name, generation).public().base64() for node in topology.nodes},
+    }
+    return json.dumps(settings, indent=2) + "\n"
