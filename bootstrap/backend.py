@@ -17,13 +17,17 @@ def ensure(env: Mapping[str, str]) -> dict[str, str]:
     """Return the settings to add: none for a user who has a backend, else a backend in the user's state folder."""
     with step("Backend") as current:
         chosen = chosen_by_user(env)
-        if chosen:
-            current.result = f"yours, {chosen}"
-            return {"PULUMI_SKIP_UPDATE_CHECK": "1"}
-        folder = paths.state(env)
-        current.result = f"files in {folder}"
-        own = {"PULUMI_BACKEND_URL": f"file://{folder}", "PULUMI_SKIP_UPDATE_CHECK": "1"}
-        return own if _has_passphrase(env) else {**own, PASSPHRASE[1]: str(passphrase_file(folder))}
+        current.result = f"yours, {chosen}" if chosen else f"files in {paths.state(env)}"
+        return settings(env)
+
+
+def settings(env: Mapping[str, str]) -> dict[str, str]:
+    """As `ensure`, without a word."""
+    if chosen_by_user(env):
+        return {"PULUMI_SKIP_UPDATE_CHECK": "1"}
+    folder = paths.state(env)
+    own = {"PULUMI_BACKEND_URL": f"file://{folder}", "PULUMI_SKIP_UPDATE_CHECK": "1"}
+    return own if _has_passphrase(env) else {**own, PASSPHRASE[1]: str(passphrase_file(folder))}
 
 
 def chosen_by_user(env: Mapping[str, str]) -> str:

@@ -26,7 +26,14 @@ class Result:
         return self.status == 0
 
 
-def ask(command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, timeout: float = 60) -> Result:
+def ask(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    timeout: float = 60,
+    stdin: str = "",
+) -> Result:
     """Run a short command and return what it printed."""
     try:
         done = subprocess.run(
@@ -36,7 +43,7 @@ def ask(command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = No
             timeout=timeout,
             text=True,
             capture_output=True,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             check=False,
             errors="replace",
         )

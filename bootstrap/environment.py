@@ -1,6 +1,9 @@
 """Puts the steps together: the environment in which Pulumi, the tests and the user's shell can work."""
 
 import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bootstrap import backend, base_image, docker_engine, pulumi_tools, python_env
 from bootstrap.paths import VENV
@@ -18,5 +21,16 @@ def prepare(*, docker: bool = True) -> dict[str, str]:
         env |= backend.ensure(env)
         base_image.ensure(env)
         folders += pulumi_tools.ensure(env)
-    env["PATH"] = os.pathsep.join([*map(str, folders), env.get("PATH", os.defpath)])
-    return env | {"VIRTUAL_ENV": str(VENV)}
+    return _with(folders, env)
+
+
+def existing() -> dict[str, str]:
+    """What `prepare` returned when it ran last, as far as it is still there; does nothing, and says nothing."""
+    env = dict(os.environ)
+    tools = [] if shutil.which("pulumi") else pulumi_tools.found(env)
+    return _with([VENV / "bin", *tools], env | backend.settings(env))
+
+
+def _with(folders: Sequence[Path], env: Mapping[str, str]) -> dict[str, str]:
+    path = os.pathsep.join([*map(str, folders), env.get("PATH", os.defpath)])
+    return {**env, "PATH": path, "VIRTUAL_ENV": str(VENV)}

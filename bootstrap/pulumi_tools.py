@@ -19,11 +19,15 @@ def ensure(env: Mapping[str, str]) -> list[Path]:
         if fits(env) and missing_plugins(env) == []:
             current.result = "the one on PATH fits"
             return []
-        folder = pulumi_download.found(env) or pulumi_build.found(env)
-        if folder is None:
-            folder = _obtain(env)
+        folder = next(iter(found(env)), None) or _obtain(env)
         current.result = f"in {folder}" if folder else "the one on PATH, with the plugins it installed"
         return [folder] if folder else []
+
+
+def found(env: Mapping[str, str]) -> list[Path]:
+    """The folder where an earlier run put them, if there is one."""
+    folder = pulumi_download.found(env) or pulumi_build.found(env)
+    return [folder] if folder else []
 
 
 def _obtain(env: Mapping[str, str]) -> Path | None:

@@ -1,0 +1,1 @@
+"""The command line of who runs a mesh, and of who holds an access pass."""
