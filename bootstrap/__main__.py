@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bootstrap import lifecycle, proof
+from bootstrap import access_proof, lifecycle, proof
 from bootstrap.console import say, step
 from bootstrap.environment import prepare
 from bootstrap.failure import BootstrapError
@@ -25,7 +25,9 @@ def up(options: argparse.Namespace) -> int:
     status = stack.up()
     if status == 0:
         with step("Proof") as current:
-            proof.show(stack.outputs(), stack.env)
+            outputs = stack.outputs()
+            proof.show(outputs, stack.env)
+            access_proof.show(outputs, stack.env)
             current.result = "done"
     return status
 

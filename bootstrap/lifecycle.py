@@ -1,6 +1,6 @@
 """The life of a stack, from making it to removing it, with what an interrupted run left behind repaired on the way."""
 
-from bootstrap import repair
+from bootstrap import access_proof, repair
 from bootstrap.console import say, step
 from bootstrap.stack import Stack
 
@@ -26,7 +26,9 @@ def destroy(stack: Stack) -> int:
         say(f"there is no stack {stack.name}: nothing to destroy")
         return 0
     prepare(stack)
-    mesh = stack.outputs().get("mesh")
+    outputs = stack.outputs()
+    mesh = outputs.get("mesh")
+    access_proof.clean_up(outputs, stack.env)
     status = stack.destroy()
     if status == 0:
         if mesh:

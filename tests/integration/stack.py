@@ -15,7 +15,7 @@ from typing import Any
 from pulumi import automation
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COPIED = ("Pulumi.yaml", "__main__.py", "vpn", "docker")
+COPIED = ("Pulumi.yaml", "__main__.py", "vpn", "docker", "contracts")
 PROJECT = "dstack-vpn"
 SESSION = 3  # of the fields after the name in /proc/<pid>/stat (proc(5))
 
@@ -61,7 +61,7 @@ class Stack:
         file = self.project / f"Pulumi.{self.name}.yaml"
         lines = file.read_text().splitlines() if file.exists() else []
         salt = [line for line in lines if line.startswith("encryptionsalt")]
-        values = {f"{PROJECT}:{key}": value for key, value in self.config.items()}
+        values = {f"{PROJECT}:{key}": value for key, value in self.config.items() if value is not None}
         file.write_text("\n".join([*salt, f"config: {json.dumps(values)}", ""]))
 
     def up(self, **changes: Any) -> automation.UpResult:
