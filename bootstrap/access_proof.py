@@ -32,7 +32,10 @@ class Gate:
         """
         print(f"  $ {shlex.join(['bin/vpn', *arguments])}")
         ask = [str(VENV / "bin" / "python"), "-m", "vpn.cli", *arguments, "--mesh", "-"]
-        result = command.ask(ask, env=self.env, cwd=CHECKOUT, stdin=json.dumps(self.outputs))
+        return self._ask(ask, json.dumps(self.outputs))
+
+    def _ask(self, ask: list[str], stdin: str = "") -> str:
+        result = command.ask(ask, env=self.env, cwd=CHECKOUT, stdin=stdin)
         if not result.ok:
             raise BootstrapError(f"exit status {result.status}", fix=FIX, command=ask, log=result.output)
         return result.answer
@@ -48,7 +51,7 @@ class Gate:
         return time.monotonic() - started
 
     def _has(self, node: str, address: str) -> bool:
-        peers = command.ask(["docker", "exec", node, "wg", "show", "wg0", "allowed-ips"], env=self.env).answer
+        peers = self._ask(["docker", "exec", node, "wg", "show", "wg0", "allowed-ips"])
         return f"{address}/32" in peers.split()
 
 

@@ -10,6 +10,7 @@ from bootstrap import paths
 from bootstrap.console import step
 from bootstrap.failure import BootstrapError
 
+PASSPHRASE_FILE = "passphrase"  # noqa: S105 (a file's name)
 PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
@@ -18,16 +19,18 @@ def ensure(env: Mapping[str, str]) -> dict[str, str]:
     with step("Backend") as current:
         chosen = chosen_by_user(env)
         current.result = f"yours, {chosen}" if chosen else f"files in {paths.state(env)}"
+        if not chosen and not _has_passphrase(env):
+            passphrase_file(paths.state(env))
         return settings(env)
 
 
 def settings(env: Mapping[str, str]) -> dict[str, str]:
-    """As `ensure`, without a word."""
+    """What `ensure` returns, without making anything."""
     if chosen_by_user(env):
         return {"PULUMI_SKIP_UPDATE_CHECK": "1"}
-    folder = paths.state(env)
+    folder = paths.state_folder(env)
     own = {"PULUMI_BACKEND_URL": f"file://{folder}", "PULUMI_SKIP_UPDATE_CHECK": "1"}
-    return own if _has_passphrase(env) else {**own, PASSPHRASE[1]: str(passphrase_file(folder))}
+    return own if _has_passphrase(env) else {**own, PASSPHRASE[1]: str(folder / PASSPHRASE_FILE)}
 
 
 def chosen_by_user(env: Mapping[str, str]) -> str:
@@ -44,7 +47,7 @@ def passphrase_file(folder: Path) -> Path:
 
     Raises BootstrapError if it is gone but a stack needs it: a new one could not decrypt that stack's secrets.
     """
-    file = folder / "passphrase"
+    file = folder / PASSPHRASE_FILE
     if file.exists():
         return file
     if any((folder / ".pulumi" / "stacks").rglob("*.json")):

@@ -15,7 +15,12 @@ def cache(env: Mapping[str, str]) -> Path:
 
 def state(env: Mapping[str, str]) -> Path:
     """Folder of what would be lost: the file backend, its passphrase, the stacks' salts. Only the user may look."""
-    return _made(Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / NAME, mode=0o700)
+    return _made(state_folder(env), mode=0o700)
+
+
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Where that is, whether it is there or not."""
+    return Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / NAME
 
 
 def _made(folder: Path, *, mode: int) -> Path:

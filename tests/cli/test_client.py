@@ -84,6 +84,32 @@ def test_nothing_is_bound_when_something_is_wrong(minted: Vpn, chain: Chain, tmp
     assert chain.passes()[7].key == NOTHING
 
 
+def test_a_file_is_for_its_owner_only_and_there_only_when_the_key_is_bound(
+    minted: Vpn, chain: Chain, tmp_path: Path
+) -> None:
+    file = tmp_path / "me.conf"
+    assert "only the holder" in minted.refused("client", "config", "7", "--account", "2", "--output", str(file))
+    assert not file.exists()
+    assert (
+        minted.told("client", "config", "7", "--account", "1", "--output", str(file)) == f"Next: wg-quick up {file}\n"
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert private_key(file.read_text()).public().raw == chain.passes()[7].key
+    before = file.read_text()
+    assert "File exists" in minted.refused("client", "config", "7", "--account", "1", "--output", str(file))
+    assert file.read_text() == before
+    assert private_key(before).public().raw == chain.passes()[7].key
+
+
+def test_too_many_nodes_for_a_code_are_told_before_anything_is_bound(
+    minted: Vpn, outputs: dict[str, Any], chain: Chain
+) -> None:
+    outputs["nodes"] = {f"node-{number}": outputs["nodes"]["node-a"] for number in range(30)}
+    minted.mesh.write_text(json.dumps(outputs))
+    assert "too much for a QR code" in minted.refused("client", "config", "7", "--account", "1", "--qr")
+    assert chain.passes()[7].key == NOTHING
+
+
 def test_from_elsewhere_a_port_must_be_published(minted: Vpn, outputs: dict[str, Any], chain: Chain) -> None:
     outputs["nodes"]["node-b"]["hostPort"] = None
     minted.mesh.write_text(json.dumps(outputs))

@@ -103,6 +103,8 @@ def test_more_than_the_contract_counts(on_chain: Vpn, chain: Chain) -> None:
         (("list", "--contract", "0x" + "12" * 20), "there is no contract at 0x12"),
         (("list", "--rpc", "ftp://host"), "--rpc is no http or https URL"),
         (("list", "--rpc", "@/nowhere"), "--rpc: "),
+        (("list", "--rpc", "http://host:secret"), "--rpc is no http or https URL"),
+        (("list", "--rpc", "http://[::1"), "--rpc is no http or https URL"),
         (("list", "--rpc", "http://127.0.0.1:9/secret"), "http://127.0.0.1:9 does not answer"),
         (("deploy",), "no chain to deploy to"),
     ],

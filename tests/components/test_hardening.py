@@ -45,6 +45,7 @@ NODE_A = COMMON | {
 }
 GATE = COMMON | {
     "name": "wireguard-gate",
+    "logOpts": {"max-size": "10m", "max-file": "5"},
     "image": "sha256:gate_image",
     "healthcheck": {"tests": ["CMD", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
     "memory": 64,
@@ -156,8 +157,9 @@ def test_these_are_all_containers(dev: Engine) -> None:
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_every_container_is_bounded_and_has_no_privilege(dev: Engine, name: str) -> None:
     inputs = dev.find("Container", name).inputs
-    fixed = {key: value for key, value in COMMON.items() if key not in ("capabilities", "readOnly")}
+    fixed = {key: value for key, value in COMMON.items() if key not in ("capabilities", "readOnly", "logOpts")}
     assert {key: inputs[key] for key in fixed} == fixed
+    assert set(inputs["logOpts"]) == {"max-size", "max-file"}
     assert inputs["capabilities"]["drops"] == ["ALL"]
     assert inputs["memory"] == inputs["memorySwap"] > 0
     assert inputs["readOnly"] == (name != "config")

@@ -258,7 +258,9 @@ def test_turning_access_on_or_off_replaces_no_node_and_no_workload(dev: Engine) 
 
 def test_another_rule_with_the_same_ranges_changes_only_the_carrier(dev: Engine) -> None:
     after = by_urn(
-        Engine(previous=dev.outputs["Stack"]).up(DEV | {"access": {"enabled": True, "finality": 3, "leaseSeconds": 60}})
+        Engine(previous=dev.outputs["Stack"]).up(
+            DEV | {"access": {"enabled": True, "tickSeconds": 3, "leaseSeconds": 60}}
+        )
     )
     assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
 

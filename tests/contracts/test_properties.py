@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+import requests
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -101,6 +102,27 @@ def machine(chain: Chain) -> type[RuleBasedStateMachine]:  # noqa: C901 (a class
                 assert chain.contract.functions.pass_of(key).call() == owner
 
     return Passes
+
+
+def test_a_web_page_in_a_browser_on_the_host_reaches_no_account(deployed: Chain) -> None:
+    """It may send only what needs no leave of the server (Fetch standard, CORS), and gets no leave for more."""
+    call = '{"jsonrpc": "2.0", "id": 1, "method": "eth_accounts", "params": []}'
+    kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+    headers = [*({"Content-Type": kind} for kind in kinds), {"Content-Type": "application/json", "Origin": "null"}, {}]
+    told = [requests.post(deployed.url, call, headers=one, timeout=10).status_code for one in headers]
+    assert told == [403] * 5
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    leave = requests.options(deployed.url, headers=asked, timeout=10)
+    assert (leave.status_code, "Access-Control-Allow-Origin" in leave.headers) == (501, False)
+
+
+def test_the_guard_reads_no_question_without_bounds(deployed: Chain) -> None:
+    for length in ("1048577", "-1", "x"):
+        headers = {"Content-Type": "application/json", "Content-Length": length}
+        request = requests.Request("POST", deployed.url, headers=headers).prepare()
+        request.headers["Content-Length"] = length
+        with requests.Session() as session:
+            assert session.send(request, timeout=10).status_code == 413
 
 
 def test_the_contract_is_as_its_model(deployed: Chain) -> None:

@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from bootstrap.device import Device
@@ -58,12 +59,19 @@ class Gated:
         eventually(lambda: self.is_in(key), 10, "every node admits")
         return key
 
+    def send_all(self, calls: Iterable[tuple[Any, ...]]) -> None:
+        """Send transactions (sender, function, arguments), a hundred in a block; waits for no receipt."""
+        for batch in batched(calls, 100):
+            with self.chain.one_block():
+                for sender, function, *arguments in batch:
+                    call = self.chain.contract.functions[function](*arguments)
+                    call.transact({"from": sender, "gas": 250_000})
+
     def clear(self) -> None:
         """Lift what was suspended and burn every pass, so that the next test finds none."""
-        for token, one in self.chain.passes().items():
-            if one.suspended:
-                self.chain.do(self.chain.admin, "lift", token)
-            self.chain.contract.functions.burn(token).transact({"from": one.owner, "gas": 250_000})
+        found = self.chain.passes().values()
+        self.send_all((self.chain.admin, "lift", one.token_id) for one in found if one.suspended)
+        self.send_all((one.owner, "burn", one.token_id) for one in found)
         eventually(lambda: not any(self.members_of(node) for node in NODES), 20, "nobody is in")
 
     # --- at the nodes
@@ -125,6 +133,13 @@ class Gated:
             yield device
         finally:
             device.close()
+
+
+def batched(entries: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Lists of so many entries each, the last one maybe shorter."""
+    remaining = iter(entries)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def wg_quick(gated: Gated, key: PrivateKey, address: str) -> str:

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from contracts.chain import KEPT_STATES
 from tests.model.example import ACCESS
 from tests.model.stack_files import DEV
 from tests.model.strategies import access, anything
 from tests.model.test_config import BASE, check, mistakes
-from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS, CONFIRMATIONS_OF_OURS, Access
+from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS, CONFIRMATIONS, Access
 from vpn.model.config import parse
 from vpn.model.problems import ConfigError
 
@@ -54,15 +53,15 @@ def test_a_rule_does_not_show_its_endpoint() -> None:
     assert "rpc.example" not in repr(rule(**REAL))
 
 
-@pytest.mark.parametrize("value", ["latest", "safe", "finalized", 0, 12, CONFIRMATIONS_OF_OURS])
+@pytest.mark.parametrize("value", ["latest", "safe", "finalized", 0, 12, CONFIRMATIONS])
 def test_finality(value: str | int) -> None:
-    assert rule(finality=value).finality == str(value)
+    assert rule(**REAL, finality=value).finality == str(value)
 
 
-def test_confirmations_are_bounded_by_what_the_chain_keeps() -> None:
-    assert CONFIRMATIONS_OF_OURS < KEPT_STATES
-    assert rule(**REAL, finality=10_000).finality == "10000"
-    assert wrong(finality=CONFIRMATIONS_OF_OURS + 1) == [("access.finality", CONFIRMATIONS_OF_OURS + 1)]
+@pytest.mark.parametrize("value", ["safe", 1])
+def test_on_the_embedded_chain_every_block_is_final(value: str | int) -> None:
+    assert rule(finality="latest").finality == "latest"
+    assert wrong(finality=value) == [("access.finality", value)]
 
 
 def test_gate_and_chain_and_docker_have_addresses_of_their_own() -> None:
@@ -96,6 +95,7 @@ def test_gate_and_chain_and_docker_have_addresses_of_their_own() -> None:
         ({"finality": "soon"}, [("access.finality", "soon")]),
         ({"finality": -1}, [("access.finality", -1)]),
         ({"finality": True}, [("access.finality", True)]),
+        (REAL | {"finality": CONFIRMATIONS + 1}, [("access.finality", CONFIRMATIONS + 1)]),
         ({"leaseSeconds": 4}, [("access.leaseSeconds", 4)]),
         ({"leaseSeconds": 5, "tickSeconds": 2}, [("access.leaseSeconds", 5)]),
         ({"tickSeconds": 0}, [("access.tickSeconds", 0)]),

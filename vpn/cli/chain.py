@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,12 +112,14 @@ class Chain:
         except BadFunctionCallOutput:
             raise CliError(f"what is at {self._address} on {self.place} is no access-pass contract") from None
         except TimeExhausted as error:
-            raise CliError(str(error), fix="it may come yet: `vpn pass list` tells") from None
+            raise CliError(str(error), fix="it may come yet: `vpn pass list` tells; then do it again") from None
         except RequestException as error:
             fix = "check --rpc, and that the chain runs"
             raise CliError(f"{self.place} does not answer ({type(error).__name__})", fix=fix) from None
         except Web3Exception as error:
             raise CliError(f"{self.place}: {rpc_message(error)}") from None
+        except ValueError:
+            raise CliError(f"what {self.place} answers is no JSON-RPC", fix="check --rpc") from None
 
 
 def rpc_message(error: Web3Exception) -> str:
@@ -128,7 +130,8 @@ def rpc_message(error: Web3Exception) -> str:
 
 def place(url: str) -> str:
     """An endpoint without what may be secret in its URL. Raises CliError when it is no URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise CliError("--rpc is no http or https URL", fix="write it like https://host/path")
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    with suppress(ValueError):  # whose text has a part of the URL
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    raise CliError("--rpc is no http or https URL", fix="write it like https://host/path")

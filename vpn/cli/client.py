@@ -2,6 +2,8 @@
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +26,10 @@ def _group() -> None:
 
 
 @command(app)
-def config(
+def config(  # noqa: PLR0913 (its options)
     options: Options,
     token: Token,
+    *,
     host: Annotated[
         str | None,
         typer.Option(help="Name or address of the Docker host, for a device elsewhere; default: the host itself."),
@@ -35,16 +38,42 @@ def config(
         Path | None,
         typer.Option(metavar="FILE", help="Private key to use, as `wg genkey` prints it; default: a new one."),
     ] = None,
-    qr: Annotated[bool, typer.Option("--qr", help="Print a QR code for WireGuard's app instead.")] = False,  # noqa: FBT002
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write the file here, readable by you only, instead of printing."
+        ),
+    ] = None,
+    qr: Annotated[bool, typer.Option("--qr", help="Print a QR code for WireGuard's app instead.")] = False,
 ) -> Answer:
     """Print a wg-quick file. Its key is made here, is in that file only, and its public half is bound to the pass."""
     session = Session(options)
     address, peers = session.mesh.address(token), session.mesh.peers(host)
     key = _read(key_file) if key_file else PrivateKey(clamp(os.urandom(KEY_BYTES)))
-    _ensure_bound(session, token, key)
     text = wgquick.render(key, address, session.mesh.mtu, peers)
+    shown = _code(text) if qr else text  # all that can fail comes before the binding, or the key would be lost
     data = {"token": token, "address": str(address), "publicKey": key.public().base64(), "config": text}
-    return Answer(data, _code(text) if qr else text)
+    if output is None:
+        _ensure_bound(session, token, key)
+        return Answer(data, shown)
+    with _written(output, text):
+        _ensure_bound(session, token, key)
+    return Answer({**data, "config": str(output)}, shown if qr else f"Next: wg-quick up {output.resolve()}")
+
+
+@contextmanager
+def _written(file: Path, text: str) -> Iterator[None]:
+    """Have a new file with a secret, unless what is done meanwhile fails."""
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(text)
+    except OSError as error:
+        raise CliError(f"--output {file}: {error.strerror}", fix="name a file that is not there yet") from None
+    try:
+        yield
+    except CliError:
+        file.unlink()
+        raise
 
 
 def _ensure_bound(session: Session, token: int, key: PrivateKey) -> None:
@@ -66,5 +95,8 @@ def _read(file: Path) -> PrivateKey:
 
 def _code(text: str) -> str:
     drawn = io.StringIO()
-    segno.make(text, error="L").terminal(drawn, compact=True)
+    try:
+        segno.make(text, error="L").terminal(drawn, compact=True)
+    except segno.DataOverflowError:
+        raise CliError("so many nodes are too much for a QR code", fix="leave --qr out, and import the file") from None
     return drawn.getvalue()

@@ -15,6 +15,7 @@ from vpn.model.topology import CHAIN, GATE
 GATE_MEMORY_MIB = 64
 CHAIN_MEMORY_MIB = 512
 LOOPBACK = "127.0.0.1"
+AUDIT_LOGS = {"max-size": "10m", "max-file": "5"}  # about 100,000 lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class AccessControl(pulumi.ComponentResource):
             image=built_image(f"{GATE}_image", f"{args.prefix}/{GATE}", "docker/gate", self).image_id,
             memory=GATE_MEMORY_MIB,
             tmpfs=["/run"],
+            log_opts=AUDIT_LOGS,
             networks_advanced=[self._place(str(args.access.gate_address))],
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=self.gate_volume.name, container_path="/etc/access-gate"),

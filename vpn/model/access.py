@@ -41,7 +41,6 @@ GATE_PREFIX = 29  # room for Docker's gateway, the chain and the gate
 NOWHERE = IPv4Network("0.0.0.0/32")  # stands for a range that is wrong
 FINALITIES = ("latest", "safe", "finalized")
 CONFIRMATIONS = 10_000
-CONFIRMATIONS_OF_OURS = 64  # the embedded chain keeps the states of little more blocks
 CONTRACT_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -126,7 +125,7 @@ class AccessReader:
             chain_port=reader.number("chainPort", 1, 65_535),
             rpc_url=_url(reader),
             contract=_contract(reader, embedded=embedded),
-            finality=_finality(reader, CONFIRMATIONS_OF_OURS if embedded else CONFIRMATIONS),
+            finality=_finality(reader, embedded=embedded),
             tick=reader.number("tickSeconds", 1, 60),
             lease=_lease(reader),
             max_head_age=_max_head_age(reader, embedded=embedded),
@@ -172,15 +171,15 @@ def _contract(reader: Reader, *, embedded: bool) -> str:
     return str(address).lower()
 
 
-def _finality(reader: Reader, most: int) -> str:
+def _finality(reader: Reader, *, embedded: bool) -> str:
     value = reader.raw.get("finality")
-    if value in FINALITIES:
-        return str(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
-        return str(value)
-    fix = f"use {', '.join(FINALITIES)}, or a number of confirmations up to {most}"
-    reader.wrong("finality", value, "is not known", fix)
-    return FINALITIES[0]
+    count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= CONFIRMATIONS
+    if not count and value not in FINALITIES:
+        fix = f"use {', '.join(FINALITIES)}, or a number of confirmations up to {CONFIRMATIONS}"
+        reader.wrong("finality", value, "is not known", fix)
+    elif embedded and value != FINALITIES[0]:
+        reader.wrong("finality", value, "is set without rpcUrl", "leave it out: a block of the embedded chain is final")
+    return str(value)
 
 
 def _lease(reader: Reader) -> int:

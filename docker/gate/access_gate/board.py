@@ -72,24 +72,25 @@ class Board:
                 return dict(memory)
         return {}
 
-    def remember(self, genesis: str, number: int) -> None:
-        """Keep over restarts which chain it is and which block was seen."""
-        _replace(self._seen, json.dumps({"genesis": genesis, "number": number}).encode())
+    def remember(self, seen: dict[str, Any]) -> None:
+        """Keep over restarts what `seen` returns."""
+        if seen != self.seen():
+            _replace(self._seen, json.dumps(seen).encode())
 
     # --- the nodes' side
 
     def publish(self, members: Iterable[Member], until: float) -> None:
         """Let just these members in, until an uptime in seconds."""
         lines = "".join(f"{one.token} {one.key} {one.address} {one.owner}\n" for one in sorted(members))
-        generation = sha256(lines.encode()).hexdigest()[:12]
+        generation = sha256(lines.encode()).hexdigest()  # all of it: holders choose keys, and must find no two alike
         _replace(self._members, f"{boot_id()} {int(until)} {generation}\n{lines}".encode())
 
     def published(self) -> tuple[dict[int, Member], float]:
-        """The members who are in by an earlier life's word, by token, and until when. Nobody if that ran out."""
+        """The members by an earlier life's word, by token, and until when; it may have run out. Nobody after a boot."""
         with suppress(OSError, ValueError):
             first, *lines = self._members.read_text().splitlines()
             boot, until, _ = first.split()
-            if boot == boot_id() and int(until) > uptime():
+            if boot == boot_id():
                 members = [_member(line) for line in lines]
                 return {one.token: one for one in members}, float(until)
         return {}, 0

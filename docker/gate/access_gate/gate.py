@@ -15,6 +15,7 @@ from access_gate.settings import Settings, SettingsError
 
 TAGS = ("latest", "safe", "finalized")
 GENESIS = "0x0"
+READ_AGAIN = 60  # seconds; so long a wrong answer about a block can last when there is no other block
 
 Passes = list[Pass]
 
@@ -29,7 +30,10 @@ class Gate:
         self._settings: Settings | None = None
         self._checksums = b""
         self._chain: Chain | None = None
+        self._genesis = ""
+        self._seen = board.seen()
         self._judged: tuple[Block, Block | None] | None = None
+        self._judged_at = 0.0
         self._refused: Mapping[int, str] = {}
         self._members, self._until = board.published()
         self._complaint = ""
@@ -38,11 +42,11 @@ class Gate:
     def turn(self) -> str:
         """Look once. Returns what is wrong, empty if nothing is."""
         try:
+            self._let_lease_run_out()
             self._look()
             complaint = ""
         except (ChainError, SettingsError, OSError) as error:
             complaint = str(error)
-            self._let_lease_run_out()
         if complaint != self._complaint:
             self._say("failed" if complaint else "recovered", reason=complaint or self._complaint)
         self._complaint = complaint
@@ -62,12 +66,15 @@ class Gate:
         settings, chain = self._use_settings()
         head = self._newest(settings, chain)
         final = self._final(settings, chain, head)
-        if (head, final) != self._judged:
+        if (head, final) != self._judged or uptime() - self._judged_at > READ_AGAIN:
             started = time.monotonic()
             self._judge(settings, chain, head, final)
             self._judged, self._seconds = (head, final), time.monotonic() - started
+            self._judged_at = uptime()
+        self._board.publish(self._members.values(), uptime() + settings.lease)
         self._until = uptime() + settings.lease
-        self._board.publish(self._members.values(), self._until)
+        # Last, because members are in memory, and this on a disk that may be full.
+        self._board.remember(self._seen)
         self._board.acknowledge(self._checksums)
 
     def _use_settings(self) -> tuple[Settings, Chain]:
@@ -88,19 +95,18 @@ class Gate:
 
     def _newest(self, settings: Settings, chain: Chain) -> Block:
         """The newest block, if it is to be believed: none before one that was seen, none that is too old."""
-        head, seen = chain.block("latest"), self._board.seen()
-        if not seen or head.number < seen["number"]:
-            genesis = chain.block(GENESIS).hash
-            if seen and genesis == seen["genesis"]:
-                raise ChainError(f"block {head.number} is older than block {seen['number']}, which was seen before")
-            seen = {"genesis": genesis, "number": -1}
-        age = time.time() - head.timestamp
-        if settings.max_head_age and age > settings.max_head_age:
+        head = chain.block("latest")
+        if self._judged is None or head != self._judged[0]:
+            self._genesis = chain.block(GENESIS).hash
+        seen = self._seen.get("number", -1) if self._seen.get("genesis") == self._genesis else -1
+        if head.number < seen:
+            raise ChainError(f"block {head.number} is older than block {seen}, which was seen before")
+        # Before its time is as wrong: a clock that was set back would make a lease without end.
+        if settings.max_head_age and abs(time.time() - head.timestamp) > settings.max_head_age:
+            when = _iso(head.timestamp)
             raise ChainError(
-                f"the newest block, {head.number}, is {age:.0f} s old, more than {settings.max_head_age} s"
+                f"the newest block, {head.number}, is of {when}, not of the last {settings.max_head_age} s"
             )
-        if head.number > seen["number"]:
-            self._board.remember(seen["genesis"], head.number)
         return head
 
     def _final(self, settings: Settings, chain: Chain, head: Block) -> Block | None:
@@ -123,17 +129,19 @@ class Gate:
         now = chain.passes(settings.contract, head)
         if now is None:
             raise ChainError(f"there is no contract at {settings.contract}")
+        self._seen = {"genesis": self._genesis, "number": head.number}  # it was read: the block exists
         at_best = judge(now, now, settings)
         staying = {token: one for token, one in self._members.items() if at_best.members.get(token) == one}
         self._settle(staying, at_best, now, head)  # at once: nothing about the final block may delay it
         verdict = at_best if final == head else judge(now, self._final_passes(settings, chain, final), settings)
-        self._settle(verdict.members, verdict, now, head)
+        # Who is in stays also when an endpoint that is behind tells of an earlier final block.
+        self._settle({**verdict.members, **staying}, verdict, now, head)
 
     def _final_passes(self, settings: Settings, chain: Chain, final: Block | None) -> Passes:
         return (chain.passes(settings.contract, final) or []) if final else []
 
     def _settle(self, wanted: Mapping[int, Member], verdict: Verdict, now: Passes, head: Block) -> None:
-        """Have just these members from now on; the lease stays as it is."""
+        """Have just these members from now on; the lease stays as it is. What is done has been told."""
         passes = {one.token: one for one in now}
         for token, reason in verdict.refused.items():
             if self._refused.get(token) != reason:
@@ -141,21 +149,21 @@ class Gate:
         self._refused = verdict.refused
         gone = [one for token, one in self._members.items() if wanted.get(token) != one]
         come = [one for token, one in wanted.items() if self._members.get(token) != one]
-        self._members = dict(wanted)
-        if gone:
-            self._board.publish(self._members.values(), self._until)
         for one in gone:
             self._audit("revoked", one, head.hash, verdict.refused.get(one.token) or why_gone(one, passes))
         for one in come:
             self._audit("admitted", one, head.hash, "its holder bound this key")
+        if gone:
+            self._board.publish(wanted.values(), self._until)
+        self._members = dict(wanted)
 
     def _let_lease_run_out(self) -> None:
         if uptime() < self._until or not self._members:
             return
-        gone, self._members, self._judged = list(self._members.values()), {}, None
-        self._board.publish((), self._until)
-        for one in gone:
+        for one in self._members.values():
             self._audit("revoked", one, "", "lease expired")
+        self._board.publish((), self._until)
+        self._members, self._judged = {}, None
 
     # --- what it says
 
@@ -165,5 +173,9 @@ class Gate:
         self._say(event, **details, nodes=nodes, block=block, reason=reason)
 
     def _say(self, event: str, **details: object) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._log(json.dumps({"time": now, "event": event, **details}))
+        self._log(json.dumps({"time": _iso(time.time()), "event": event, **details}))
+
+
+def _iso(seconds: float) -> str:
+    """A time since 1970 as RFC 3339 has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

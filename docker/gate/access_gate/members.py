@@ -90,4 +90,4 @@ def why_gone(member: Member, head: Mapping[int, Pass]) -> str:
         return "key cleared"
     if base64(now.key) != member.key:
         return "another key"
-    return "not final any more"
+    return "another address"
