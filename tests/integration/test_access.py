@@ -278,7 +278,7 @@ def test_without_a_gate_the_nodes_end_the_lease_themselves(gated: Gated) -> None
     gated.hosts.get(GATE).stop(timeout=5)
     assert gated.is_in(key)
     eventually(lambda: gated.is_out(key), 15, "nodes need no gate to put somebody out")
-    assert "members: no lease" in gated.hosts.run(A, "health")[1]
+    eventually(lambda: "members: no lease" in gated.hosts.run(A, "health")[1], 5, "the node says why")
     assert gated.hosts.page(CLIENT, f"{NAME}-server")
     gated.stack.up()
     eventually(lambda: gated.is_in(key), 10, "the next up repairs it")
