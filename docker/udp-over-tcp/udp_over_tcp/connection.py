@@ -1,0 +1,150 @@
+"""One TCP connection and what it carries."""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from udp_over_tcp.frames import Datagram, Stream
+
+READS = 4  # of a full buffer, before other links have their turn
+QUEUE = 1 << 18  # bytes; 2 ms at 1 Gbit/s
+UNSENT = 1 << 17  # bytes that wait in the kernel; more would be delay that no queue of ours can cut
+KEEPALIVE = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}  # seconds, seconds, probes
+UNACKNOWLEDGED = 30_000  # milliseconds until a half-open connection is given up (tcp(7))
+WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+Deliver = Callable[[Sequence[Datagram]], None]
+
+
+class Outbox:
+    """What waits to be sent, bounded in bytes: the oldest goes first, when there is no more room. Whole blocks only."""
+
+    def __init__(self, bound: int = QUEUE) -> None:
+        self._blocks: deque[bytes] = deque()
+        self._bytes = 0
+        self._sent = 0  # of the first block
+        self._bound = bound
+        self.dropped = 0
+        """Blocks."""
+
+    def __len__(self) -> int:
+        return self._bytes
+
+    def put(self, block: bytes) -> None:
+        """Add a block. One of which a part is sent already must be sent to its end."""
+        self._blocks.append(block)
+        self._bytes += len(block)
+        oldest = 1 if self._sent else 0
+        while self._bytes > self._bound and len(self._blocks) > oldest + 1:
+            self._bytes -= len(self._blocks[oldest])
+            del self._blocks[oldest]
+            self.dropped += 1
+
+    def first(self) -> memoryview:
+        """What comes next."""
+        return memoryview(self._blocks[0])[self._sent :]
+
+    def took(self, count: int) -> None:
+        """So many bytes of the first block were sent."""
+        self._sent += count
+        if self._sent == len(self._blocks[0]):
+            self._bytes -= len(self._blocks.popleft())
+            self._sent = 0
+
+
+class Connection:
+    """Writes frames, and delivers the datagrams that come, until either side or a time-out ends it."""
+
+    def __init__(self, tcp: socket.socket, deliver: Deliver, buffer: bytearray, idle: float, outbox: Outbox) -> None:
+        """`idle`: seconds without a byte from the other end after which it is taken for dead; 0 never does."""
+        self._loop = asyncio.get_running_loop()
+        self._tcp = tcp
+        self._deliver = deliver
+        self._stream = Stream(buffer)
+        self._outbox = outbox
+        self._idle = idle
+        self._heard = self._loop.time()
+        self._writing = False
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+        """Why it is no more."""
+        self._loop.add_reader(tcp, self._read)
+        self._watch = self._loop.call_later(idle, self._check_idle) if idle else None
+        self._write()
+
+    def carry(self, block: bytes) -> None:
+        """Send frames, as soon as the other end takes them."""
+        self._outbox.put(block)
+        if not self._writing:
+            self._write()
+
+    def end(self, reason: str) -> None:
+        """Close it, once."""
+        if self.ended.done():
+            return
+        self._loop.remove_reader(self._tcp)
+        self._loop.remove_writer(self._tcp)
+        if self._watch:
+            self._watch.cancel()
+        self._tcp.close()
+        self.ended.set_result(reason)
+
+    def _write(self) -> None:
+        try:
+            while self._outbox:
+                self._outbox.took(self._tcp.send(self._outbox.first()))
+        except WAIT:
+            self._set_writing(on=True)
+        except OSError as error:
+            self.end(str(error))
+        else:
+            self._set_writing(on=False)
+
+    def _set_writing(self, *, on: bool) -> None:
+        if on and not self._writing:
+            self._loop.add_writer(self._tcp, self._write)
+        elif self._writing and not on:
+            self._loop.remove_writer(self._tcp)
+        self._writing = on
+
+    def _read(self) -> None:
+        try:
+            for _ in range(READS):
+                space = self._stream.space()
+                count = self._tcp.recv_into(space)
+                if not count:
+                    self.end("the other end closed it")
+                    return
+                for batch in self._stream.datagrams(count):
+                    self._deliver(batch)
+                self._heard = self._loop.time()
+        except WAIT:
+            return
+        except OSError as error:
+            self.end(str(error))
+        else:
+            self._loop.call_soon(self._read_on)  # TLS may hold bytes that no poll tells of
+
+    def _read_on(self) -> None:
+        if not self.ended.done():
+            self._read()
+
+    def _check_idle(self) -> None:
+        left = self._heard + self._idle - self._loop.time()
+        if left <= 0:
+            self.end(f"nothing came for {self._idle:g} s")
+        else:
+            self._watch = self._loop.call_later(left, self._check_idle)
+
+
+def prepared(tcp: socket.socket) -> None:
+    """Set what keeps delay low and finds out that the other end is gone."""
+    tcp.settimeout(0)
+    options = {socket.TCP_NODELAY: 1, socket.TCP_NOTSENT_LOWAT: UNSENT, socket.TCP_USER_TIMEOUT: UNACKNOWLEDGED}
+    for option, value in (options | KEEPALIVE).items():
+        tcp.setsockopt(socket.IPPROTO_TCP, option, value)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with suppress(OSError):
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)

@@ -1,0 +1,166 @@
+"""From TCP to UDP: every connection gets a UDP socket, so that WireGuard tells its peers apart."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address
+
+from udp_over_tcp import datagrams
+from udp_over_tcp.connection import Connection, Outbox, prepared
+from udp_over_tcp.frames import Datagram, framed
+from udp_over_tcp.log import say
+from udp_over_tcp.outgoing import OutgoingLink
+from udp_over_tcp.settings import Incoming
+
+BACKLOG = 128
+READS = 8  # batches, before other links have their turn
+PAUSE = 1.0  # seconds, when there are no more file descriptors
+MEMORY = 30.0  # seconds for which somebody who left may come back
+
+
+class Caller:
+    """A UDP socket and the connection it is for, or was for a moment ago.
+
+    It waits for the next connection from the same address: to WireGuard that is still the same peer, which can be
+    spoken to before it has spoken again.
+    """
+
+    def __init__(self, source: str, settings: Incoming, buffer: bytearray) -> None:
+        self.source = source
+        self.connection: Connection | None = None
+        self._idle = settings.idle
+        self._loop = asyncio.get_running_loop()
+        self._buffer = buffer
+        self._udp = datagrams.opened()
+        self._udp.connect(settings.forward)
+        self._loop.add_reader(self._udp, self._read)
+
+    def take(self, tcp: socket.socket) -> Connection:
+        """Serve a connection."""
+        self.connection = Connection(tcp, self._deliver, self._buffer, self._idle, Outbox())
+        return self.connection
+
+    def close(self) -> None:
+        """Give up the socket; no connection is left."""
+        self._loop.remove_reader(self._udp)
+        self._udp.close()
+
+    def _deliver(self, batch: Sequence[Datagram]) -> None:
+        datagrams.send(self._udp, batch, None)
+
+    def _read(self) -> None:
+        for batch in datagrams.batches(self._udp, self._buffer, READS):
+            if self.connection:
+                self.connection.carry(framed(memoryview(self._buffer)[: batch.length], batch.size))
+
+
+class IncomingLink:
+    """One listening TCP port."""
+
+    def __init__(self, settings: Incoming, buffer: bytearray, link_to: Callable[[str], OutgoingLink | None]) -> None:
+        """`buffer` is shared by all links, and holds a batch or more; `link_to` finds the link that leads somewhere."""
+        self._link_to = link_to
+        self._settings = settings
+        self._buffer = buffer
+        self._callers: set[Caller] = set()
+        self._loop = asyncio.get_running_loop()
+        self._listener = socket.create_server(settings.listen, backlog=BACKLOG)
+        self._listener.settimeout(0)
+        self._loop.add_reader(self._listener, self._accept)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        listen, forward = (":".join(map(str, one)) for one in (self._settings.listen, self._settings.forward))
+        return f"tcp {listen} -> udp {forward}"
+
+    @property
+    def state(self) -> str:
+        """What it does."""
+        return f"{len(self._connected())} connections"
+
+    async def close(self) -> None:
+        """Give up the port and all connections."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for caller in self._connected():
+            caller.connection.end("closed")  # type: ignore[union-attr] # they have one
+        await asyncio.sleep(0)  # so that all have heard
+        for caller in self._callers:
+            caller.close()
+        self._callers.clear()
+
+    def _connected(self) -> list[Caller]:
+        return [caller for caller in self._callers if caller.connection]
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                try:
+                    tcp, (source, _) = self._listener.accept()
+                except BlockingIOError:
+                    raise
+                except OSError as error:
+                    self._rest(error)
+                    return
+                self._take(tcp, source)
+
+    def _rest(self, error: OSError) -> None:
+        """Let those who wait do so for a while, instead of failing again at once."""
+        say(f"{self.name}: {error}")
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(PAUSE, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _take(self, tcp: socket.socket, source: str) -> None:
+        refusal = self._refusal(source)
+        if refusal:
+            say(f"{self.name}: {source} refused: {refusal}")
+            tcp.close()
+            return
+        try:
+            prepared(tcp)
+            link = self._link_to(source)
+            if link:
+                say(f"{link.name}: {source} connected")
+                link.take(tcp)
+                return
+            caller = self._caller(source)
+        except OSError as error:
+            say(f"{self.name}: {source}: {error}")
+            tcp.close()
+            return
+        say(f"{self.name}: {source} connected")
+        caller.take(tcp).ended.add_done_callback(lambda ended: self._left(caller, ended.result()))
+
+    def _caller(self, source: str) -> Caller:
+        """Who called from there before and left, else a new one."""
+        waiting = [one for one in self._callers if one.source == source and not one.connection]
+        caller = waiting[0] if waiting else Caller(source, self._settings, self._buffer)
+        self._callers.add(caller)
+        return caller
+
+    def _left(self, caller: Caller, reason: str) -> None:
+        caller.connection = None
+        say(f"{self.name}: {caller.source}: {reason}")
+        self._loop.call_later(MEMORY, self._forget, caller)
+
+    def _forget(self, caller: Caller) -> None:
+        if caller in self._callers and not caller.connection:
+            self._callers.remove(caller)
+            caller.close()
+
+    def _refusal(self, source: str) -> str:
+        """Why nobody may connect from an address now; empty if they may."""
+        if not any(IPv4Address(source) in one for one in self._settings.sources):
+            return "not one of the sources"
+        connected = self._connected()
+        if len(connected) >= self._settings.connections:
+            return f"there are {self._settings.connections} connections"
+        if sum(one.source == source for one in connected) >= self._settings.connections_of_one:
+            return f"it has {self._settings.connections_of_one} connections"
+        return ""

@@ -1,0 +1,100 @@
+"""What the relay is told: a file of JSON, delivered with its checksum."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from udp_over_tcp.datagrams import Address
+
+FILE = "settings.json"
+CHECKSUMS = "SHA256SUMS"
+
+
+class SettingsError(Exception):
+    """There are no settings yet, or not those that were delivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """How a connection is wrapped before frames are sent."""
+
+    name: str
+    """Sent as SNI (RFC 6066, 3), and what the certificate must be for."""
+    authorities: str = ""
+    """File of certificates that are trusted; empty for the system's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """From UDP to TCP, as Mullvad's udp2tcp: who sends datagrams here gets a TCP connection."""
+
+    listen: Address
+    forward: Address
+    sources: tuple[IPv4Network, ...]
+    """Who may send."""
+    idle: float
+    """Seconds without a byte from the other end after which the connection is made anew; 0 never."""
+    peer: Address | None = None
+    """Who sends here, when that is known: it hears from the other end also before it has spoken."""
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """From TCP to UDP, as Mullvad's tcp2udp: every connection gets a UDP socket."""
+
+    listen: Address
+    forward: Address
+    sources: tuple[IPv4Network, ...]
+    """Who may connect."""
+    idle: float
+    """Seconds without a byte from the other end after which the connection is closed; 0 never."""
+    connections: int
+    connections_of_one: int
+    """Most connections, and most from one address."""
+
+
+Link = Outgoing | Incoming
+
+
+def load(folder: Path) -> tuple[frozenset[Link], bytes]:
+    """The links, and the checksums that name the generation. Raises SettingsError."""
+    try:
+        text, sums = (folder / FILE).read_bytes(), (folder / CHECKSUMS).read_bytes()
+        if sums != f"{sha256(text).hexdigest()}  {FILE}\n".encode():
+            raise SettingsError("the settings do not match their SHA256SUMS")
+        return parse(json.loads(text)), sums
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"no settings: {error!r}") from None
+
+
+def parse(raw: dict[str, Any]) -> frozenset[Link]:
+    """The links of a file's content. Raises ValueError, KeyError or TypeError."""
+    return frozenset([*map(_outgoing, raw["outgoing"]), *map(_incoming, raw["incoming"])])
+
+
+def _outgoing(one: dict[str, Any]) -> Link:
+    peer, tls = one["peer"], one["tls"]
+    return Outgoing(**_common(one), peer=_address(peer) if peer else None, tls=Tls(**tls) if tls else None)
+
+
+def _incoming(one: dict[str, Any]) -> Link:
+    most, most_of_one = int(one["connections"]), int(one["connectionsOfOne"])
+    return Incoming(**_common(one), connections=most, connections_of_one=most_of_one)
+
+
+def _common(one: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "listen": _address(one["listen"]),
+        "forward": _address(one["forward"]),
+        "sources": tuple(IPv4Network(source) for source in one["sources"]),
+        "idle": float(one["idle"]),
+    }
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
