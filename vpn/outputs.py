@@ -14,6 +14,7 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
             "address": str(node.address),
             "endpoint": f"{node.underlay}:{topology.listen_port}",
             "hostPort": node.host_port,
+            "proxyPort": topology.proxy_host_port(node),
             "site": str(node.site),
             "publicKey": public_keys[node.name],
         }

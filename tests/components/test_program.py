@@ -58,6 +58,7 @@ OUTPUTS: dict[str, Any] = {
             "address": "10.0.0.1",
             "endpoint": "172.20.0.2:51820",
             "hostPort": 51820,
+            "proxyPort": None,
             "site": "10.64.1.0/24",
             "publicKey": "BLWV2dMEZgI15/DBn3kBEiUskykrMt2Y1SeBJZcoQxQ=",
         },
@@ -66,6 +67,7 @@ OUTPUTS: dict[str, Any] = {
             "address": "10.0.0.2",
             "endpoint": "172.20.0.3:51820",
             "hostPort": 51821,
+            "proxyPort": None,
             "site": "10.64.2.0/24",
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
@@ -263,6 +265,36 @@ def test_another_rule_with_the_same_ranges_changes_only_the_carrier(dev: Engine)
         )
     )
     assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
+
+
+# --- transport
+
+OVER_TCP = {"links": [{"between": ["node-a", "node-b"], "transport": "tcp"}]}
+PROXIES = ["mullvad-proxy-node-a", "mullvad-proxy-node-b"]
+
+
+def test_a_link_over_tcp_adds_a_relay_at_both_ends_and_replaces_no_node(dev: Engine) -> None:
+    tcp = Engine(previous=dev.outputs["Stack"]).up(DEV | OVER_TCP)
+    added = {one.name for urn, one in by_urn(tcp).items() if urn not in by_urn(dev)}
+    assert added == {*PROXIES, "proxy_image"}
+    assert [one.name for urn, one in by_urn(dev).items() if one != by_urn(tcp)[urn]] == ["config"]
+    assert set(tcp.find("Container", "config").options.replacement_trigger) == {"node-a", "node-b", "gate", *PROXIES}
+    assert [readers for _, readers in tcp.awaited] == [5]
+
+
+def test_a_relay_has_no_capability_and_publishes_nothing() -> None:
+    inputs = Engine().up(DEV | OVER_TCP).find("Container", PROXIES[0]).inputs
+    assert (inputs["capabilities"], inputs["ports"]) == ({"adds": [], "drops": ["ALL"]}, [])
+    assert inputs["networksAdvanced"] == [{"name": "wireguard-network", "ipv4Address": "172.20.128.1"}]
+    assert (inputs["name"], inputs["memory"], inputs["readOnly"]) == ("wireguard-mullvad-proxy-node-a", 128, True)
+    assert "devices" not in inputs
+
+
+def test_a_relay_for_devices_elsewhere_is_published() -> None:
+    engine = Engine().up(DEV | {"proxyPort": 8443})
+    ports = {"internal": 51820, "external": 8444, "protocol": "tcp", "ip": "0.0.0.0"}
+    assert engine.find("Container", PROXIES[1]).inputs["ports"] == [ports]
+    assert engine.outputs["Stack"]["nodes"]["node-b"]["proxyPort"] == 8444
 
 
 # --- what is wrong

@@ -2,6 +2,7 @@
 
 from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
+from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
@@ -11,6 +12,8 @@ __all__ = [
     "AccessControlArgs",
     "ConfigCarrier",
     "ConfigCarrierArgs",
+    "MullvadProxy",
+    "MullvadProxyArgs",
     "VpnMesh",
     "VpnMeshArgs",
     "WireGuardNode",

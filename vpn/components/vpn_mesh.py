@@ -10,13 +10,14 @@ from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.delivery import until_applied
 from vpn.components.image import built_image
+from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.network import bridge, network_options
 from vpn.components.volume import own_volume
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
 from vpn.model.keys import SEED_LENGTH, KeyRing
-from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload
+from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload, proxy_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,9 @@ class VpnMesh(pulumi.ComponentResource):
     identity: pulumi.Output[str]
     """On everything in Docker that belongs to this mesh; derived from the seed, so no other state has it."""
     applied: pulumi.Output[bool]
-    """True once every node has applied its config, and the gate its own; the `up` fails when one does not."""
+    """True once every node has applied its config, and relays and gate theirs; the `up` fails when one does not."""
+    proxies: dict[str, MullvadProxy]
+    """The relay beside a node, by its own name, for those whose links go over TCP."""
     access: AccessControl | None
     """Who lets others than the nodes in; None when nobody does."""
 
@@ -54,6 +57,7 @@ class VpnMesh(pulumi.ComponentResource):
         self._underlay = self._underlay_network()
         self._members = self._members_volume()
         self.nodes = {node.name: self._node(node) for node in args.topology.nodes}
+        self.proxies = self._proxies()
         self.access = self._access_control()
         carrier = self._carrier(seed).container
         self.applied = carrier.id.apply(lambda container: until_applied(container, len(self._readers)))
@@ -107,6 +111,25 @@ class VpnMesh(pulumi.ComponentResource):
         )
         return WireGuardNode(node.name, args, pulumi.ResourceOptions(parent=self))
 
+    def _proxies(self) -> dict[str, MullvadProxy]:
+        if not self._topology.proxied:
+            return {}
+        image = built_image("proxy_image", f"{self._prefix}/mullvad-proxy", "docker/udp-over-tcp", self).image_id
+        return {proxy_name(node.name): self._proxy(node, image) for node in self._topology.proxied}
+
+    def _proxy(self, node: Node, image: pulumi.Input[str]) -> MullvadProxy:
+        name = proxy_name(node.name)
+        args = MullvadProxyArgs(
+            mesh=self.identity,
+            container_name=f"{self._prefix}-{name}",
+            image=image,
+            underlay_network=self._underlay.name,
+            address=str(self._topology.proxy_address(node)),
+            listen_port=self._topology.listen_port,
+            host_port=self._topology.proxy_host_port(node),
+        )
+        return MullvadProxy(name, args, pulumi.ResourceOptions(parent=self))
+
     def _carrier(self, seed: pulumi.Output[str]) -> ConfigCarrier:
         args = ConfigCarrierArgs(
             mesh=self.identity,
@@ -122,6 +145,7 @@ class VpnMesh(pulumi.ComponentResource):
     def _readers(self) -> dict[str, tuple[docker.Volume, docker.Container]]:
         """Who reads the carrier's files: config volume and container, by the name of the folder."""
         readers = {name: (node.config_volume, node.container) for name, node in self.nodes.items()}
+        readers |= {name: (proxy.config_volume, proxy.container) for name, proxy in self.proxies.items()}
         return readers | ({GATE: (self.access.gate_volume, self.access.gate)} if self.access else {})
 
     def _workload(self, workload: Workload) -> WorkloadContainer:

@@ -1,4 +1,4 @@
-"""Everything the nodes and the gate of a Docker host read, as files and as one reproducible archive."""
+"""Everything the nodes, their relays and the gate of a Docker host read, as files and as one reproducible archive."""
 
 import gzip
 import io
@@ -6,10 +6,10 @@ import tarfile
 from base64 import b64encode
 from hashlib import sha256
 
-from vpn.model import firewall, gate, names, wgconf
+from vpn.model import firewall, gate, names, relay, wgconf
 from vpn.model.access import Access
 from vpn.model.keys import KeyRing
-from vpn.model.topology import GATE, Node, Topology
+from vpn.model.topology import GATE, Node, Topology, proxy_name
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -30,14 +30,20 @@ def gate_files(topology: Topology, keys: KeyRing, access: Access) -> dict[str, s
     return _with_checksums({"settings.json": gate.render(topology, keys, access)})
 
 
+def proxy_files(topology: Topology, node: Node) -> dict[str, str]:
+    """The config folder of the relay beside a node: name -> text."""
+    return _with_checksums({"settings.json": relay.render(topology, node)})
+
+
 def _with_checksums(files: dict[str, str]) -> dict[str, str]:
     sums = "".join(f"{sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
     return {**files, CHECKSUMS: sums}
 
 
 def archive(topology: Topology, keys: KeyRing) -> str:
-    """Base64 of a tar.gz with a folder for every node and one for the gate; equal input gives equal bytes."""
+    """Base64 of a tar.gz with a folder for every node, relay and the gate; equal input gives equal bytes."""
     folders = {node.name: node_files(topology, keys, node) for node in topology.nodes}
+    folders |= {proxy_name(node.name): proxy_files(topology, node) for node in topology.proxied}
     if topology.access:
         folders[GATE] = gate_files(topology, keys, topology.access)
     buffer = io.BytesIO()
@@ -65,6 +71,10 @@ def _environment(topology: Topology, node: Node) -> str:
         "UNDERLAY_GATEWAY": topology.underlay_gateway,
         "DOMAIN": topology.domain,
     }
+    narrow = [(peer, link.mtu) for peer in topology.peers_of(node) if (link := topology.link(node, peer))]
+    if narrow:
+        routes = [f"{range_}:{mtu}" for peer, mtu in narrow for range_ in (peer.address, peer.site)]
+        values["LINK_ROUTES"] = f'"{" ".join(routes)}"'
     if topology.access:
         values["MEMBER_RANGE"] = topology.access.member_range
     return "".join(f"{key}={value}\n" for key, value in values.items())

@@ -10,21 +10,26 @@ from typing import Any
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
-from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at
+from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
+from vpn.model.transport import MIN_MTU, TransportReader
 
-TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange")
-KEYS = (*TEXT_KEYS, "listenPort", "hostPort", "mtu", "keepalive", "keyGeneration", "nodes", "workloads", "access")
+TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "transport")
+NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration")
+KEYS = (*TEXT_KEYS, *NUMBER_KEYS, "nodes", "links", "workloads", "access")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
     "vpnRange": "10.0.0.0/24",
     "underlayRange": "172.20.0.0/16",
     "siteRange": "10.64.0.0/16",
+    "transport": "udp",
     "listenPort": 51820,
     "hostPort": 51820,
+    "proxyPort": 0,
     "mtu": 1420,
     "keepalive": 25,
     "keyGeneration": 1,
+    "links": [],
     "workloads": [],
     "access": {},
 }
@@ -35,9 +40,9 @@ PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
 UNDERLAY_MTU = 1500
-MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
+MOST_PROXIES = 60_000  # each node's relay has a UDP port for every other
 FIRST_WORKLOAD = 3  # in a site: 1 is the gateway, 2 the node as Docker knows it
 
 Entries = Sequence[Mapping[str, Any]]
@@ -70,9 +75,17 @@ def parse(
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
     access = access_reader.access() if access_reader else None
+    proxy_port = reader.number("proxyPort", 0, MAX_PORT)
+    tcp_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
     reader.stop_if_wrong("nodes", *networks)
-    ranges = _Ranges(*(network for network in networks.values() if network))
-    nodes = _nodes(reader, ranges, host_port, _Assignment(_names(node_entries), fixed, previous or {}))
+    vpn, underlay, sites = (network for network in networks.values() if network)
+    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(tcp_links or proxy_port))
+    nodes = _nodes(
+        reader,
+        ranges,
+        {"hostPort": host_port, "proxyPort": proxy_port},
+        _Assignment(_names(node_entries), fixed, previous or {}),
+    )
     workloads = _workloads(reader, nodes, workload_entries, previous or {})
     reader.stop_if_wrong()
     return Topology(
@@ -83,20 +96,27 @@ def parse(
         nodes=nodes,
         workloads=workloads,
         access=access,
+        tcp_links=tcp_links,
+        proxy_port=proxy_port,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Ranges:
     vpn: IPv4Network
     underlay: IPv4Network
     sites: IPv4Network
+    proxies: bool
+    """Whether nodes have relays, which take the upper half of the underlay."""
 
     @property
     def room(self) -> int:
         """How many nodes fit; an underlay address is one above the VPN's, because the gateway comes first."""
         sites = 1 << (SITE_PREFIX - self.sites.prefixlen)
-        return max(min(host_count(self.vpn), host_count(self.underlay) - 1, sites - 1), 0)
+        underlay = (
+            min(self.underlay.num_addresses // 2 - 2, MOST_PROXIES) if self.proxies else host_count(self.underlay) - 1
+        )
+        return max(min(host_count(self.vpn), underlay, sites - 1), 0)
 
 
 @dataclass(frozen=True)
@@ -154,10 +174,11 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
 def _check_container_names(reader: Reader, prefix: str, nodes: Entries, workloads: Entries) -> None:
     """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"
+    own = OWN_CONTAINERS | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
     for index, name in enumerate(_names(nodes)):
-        if name in OWN_CONTAINERS:
-            reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {OWN_CONTAINERS[name]}", fix)
-    taken = {f"{prefix}-{name}" for name in (*OWN_CONTAINERS, *_names(nodes))}
+        if name in own:
+            reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {own[name]}", fix)
+    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))}
     for index, name in enumerate(_names(workloads)):
         if name in taken:
             reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)
@@ -216,7 +237,7 @@ def _fixed_numbers(reader: Reader, vpn: IPv4Network | None, entries: Entries) ->
     return fixed
 
 
-def _nodes(reader: Reader, ranges: _Ranges, host_port: int, wanted: _Assignment) -> tuple[Node, ...]:
+def _nodes(reader: Reader, ranges: _Ranges, first_ports: Mapping[str, int], wanted: _Assignment) -> tuple[Node, ...]:
     try:
         numbers = wanted.within(ranges.vpn, range(1, ranges.room + 1))
     except ValueError:
@@ -224,10 +245,11 @@ def _nodes(reader: Reader, ranges: _Ranges, host_port: int, wanted: _Assignment)
         return ()
     for index, (name, number) in enumerate(numbers.items()):
         _check_number(reader, ranges, f"nodes[{index}].address", number)
-        if host_port and host_port + number - 1 > MAX_PORT:
-            reader.wrong("hostPort", host_port, f"leaves no port for {name}", "start lower, or use 0 to publish none")
+        for key, port in first_ports.items():
+            if port and port + number - 1 > MAX_PORT:
+                reader.wrong(key, port, f"leaves no port for {name}", "start lower, or use 0 to publish none")
     reader.stop_if_wrong("nodes")
-    return tuple(_node(ranges, host_port, name, number) for name, number in numbers.items())
+    return tuple(_node(ranges, first_ports["hostPort"], name, number) for name, number in numbers.items())
 
 
 def _check_number(reader: Reader, ranges: _Ranges, path: str, number: int) -> None:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
+from vpn.model.transport import FIRST_PORT, TcpLink
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
@@ -76,6 +77,10 @@ class Topology:
     workloads: tuple[Workload, ...]
     access: Access | None = None
     """Who else may join; None: nobody."""
+    tcp_links: tuple[TcpLink, ...] = ()
+    """The pairs that speak over TCP; all others speak UDP."""
+    proxy_port: int = 0
+    """TCP port on the Docker host of the relay beside the node with the first address; 0 publishes none."""
 
     @property
     def mesh_ranges(self) -> tuple[IPv4Network, ...]:
@@ -96,9 +101,45 @@ class Topology:
         """The nodes it has a tunnel with, in the mesh's order."""
         return tuple(peer for peer in self.nodes if peer.name != node.name)
 
+    def link(self, one: Node, other: Node) -> TcpLink | None:
+        """How two nodes speak over TCP; None if they speak UDP."""
+        pair = frozenset((one.name, other.name))
+        return next((link for link in self.tcp_links if link.between == pair), None)
+
+    @property
+    def proxied(self) -> tuple[Node, ...]:
+        """The nodes with a relay beside them: all, if it is published, else those that speak over TCP."""
+        named = {name for link in self.tcp_links for name in link.between}
+        return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
+
+    def number(self, node: Node) -> int:
+        """Which host of the VPN's range it is."""
+        return host_number(self.vpn_range, node.address)
+
+    def proxy_address(self, node: Node) -> IPv4Address:
+        """The relay's address on the underlay, of which nodes have the lower half and relays the upper one."""
+        return host(self.underlay_range, self.underlay_range.num_addresses // 2 + self.number(node))
+
+    def proxy_host_port(self, node: Node) -> int | None:
+        """TCP port of its relay on the Docker host; None when nothing is published."""
+        return self.proxy_port + self.number(node) - 1 if self.proxy_port else None
+
+    def relay_endpoint(self, node: Node, peer: Node) -> str:
+        """Where a node sends what its relay shall carry to a peer."""
+        return f"{self.proxy_address(node)}:{FIRST_PORT + self.number(peer)}"
+
+    def endpoint(self, node: Node, peer: Node) -> str:
+        """Where a node sends what is for a peer."""
+        return self.relay_endpoint(node, peer) if self.link(node, peer) else f"{peer.underlay}:{self.listen_port}"
+
     def workloads_of(self, node: Node) -> tuple[Workload, ...]:
         """The workloads at its site."""
         return tuple(workload for workload in self.workloads if workload.node == node.name)
+
+
+def proxy_name(node: str) -> str:
+    """Name of the relay beside a node, without the mesh's prefix."""
+    return f"mullvad-proxy-{node}"
 
 
 def node_at(

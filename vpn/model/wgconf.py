@@ -27,7 +27,7 @@ def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
         f"PublicKey = {keys.private_key(peer.name, generation).public().base64()}",
         f"PresharedKey = {keys.preshared_key(node.name, peer.name, generation).base64()}",
         f"AllowedIPs = {peer.address}/32, {peer.site}",
-        f"Endpoint = {peer.underlay}:{topology.listen_port}",
+        f"Endpoint = {topology.endpoint(node, peer)}",
         f"PersistentKeepalive = {topology.keepalive}",
     ]
     return "\n".join(lines) + "\n"

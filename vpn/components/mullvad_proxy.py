@@ -1,0 +1,69 @@
+"""The relay that carries a node's links over TCP, in the wire format of Mullvad's udp-over-tcp."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from vpn.components.container import container_options, hardened
+from vpn.components.volume import own_volume
+
+MEMORY_MIB = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class MullvadProxyArgs:
+    """Where the relay stands. Its links are no property of it: they come through its config volume."""
+
+    mesh: pulumi.Input[str]
+    """Identity of the mesh, on everything that belongs to it."""
+    container_name: pulumi.Input[str]
+    """Name of the container; its volume is named after it."""
+    image: pulumi.Input[str]
+    """Image ID of docker/udp-over-tcp."""
+    underlay_network: pulumi.Input[str]
+    """Docker network that carries the encrypted packets."""
+    address: pulumi.Input[str]
+    """IPv4 address on the underlay."""
+    listen_port: pulumi.Input[int]
+    """TCP port for who comes over TCP."""
+    host_port: pulumi.Input[int] | None = None
+    """TCP port published on the Docker host; None publishes nothing."""
+
+
+class MullvadProxy(pulumi.ComponentResource):
+    """A container without any capability, and its config volume."""
+
+    container: docker.Container
+    config_volume: docker.Volume
+
+    def __init__(self, name: str, args: MullvadProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("dstack-vpn:index:MullvadProxy", name, {}, opts)
+        self.config_volume = own_volume(self, name, args.mesh, pulumi.Output.concat(args.container_name, "-config"))
+        self.container = docker.Container(name, self._container(args), container_options(self, name))
+        self.register_outputs({"container": self.container.name})
+
+    def _container(self, args: MullvadProxyArgs) -> docker.ContainerArgs:
+        return hardened(
+            mesh=args.mesh,
+            name=args.container_name,
+            image=args.image,
+            memory=MEMORY_MIB,
+            tmpfs=["/run"],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=args.underlay_network, ipv4_address=args.address)
+            ],
+            ports=_published(args),
+            volumes=[
+                docker.ContainerVolumeArgs(volume_name=self.config_volume.name, container_path="/etc/udp-over-tcp")
+            ],
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=["CMD", "health"], interval="30s", timeout="10s", retries=2
+            ),
+        )
+
+
+def _published(args: MullvadProxyArgs) -> list[docker.ContainerPortArgs]:
+    if args.host_port is None:
+        return []
+    return [docker.ContainerPortArgs(internal=args.listen_port, external=args.host_port, protocol="tcp", ip="0.0.0.0")]  # noqa: S104

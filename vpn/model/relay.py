@@ -1,0 +1,45 @@
+"""The settings of the relay beside a node, as JSON. They hold no secret: what it carries is encrypted."""
+
+import json
+from ipaddress import IPv4Network
+from typing import Any
+
+from vpn.model.topology import Node, Topology
+
+IDLE = 130  # seconds; Mullvad's own figure, longer than WireGuard goes without a packet when it keeps alive
+CONNECTIONS = 1024
+CONNECTIONS_OF_ONE = 32  # behind one address there may be a few devices, and connections that nobody has ended yet
+ANYBODY = IPv4Network("0.0.0.0/0")
+
+
+def render(topology: Topology, node: Node) -> str:
+    """A way out for every peer over TCP, and one way in for all of them."""
+    peers = [peer for peer in topology.peers_of(node) if topology.link(node, peer)]
+    settings = {
+        "outgoing": [_outgoing(topology, node, peer) for peer in peers],
+        "incoming": [_incoming(topology, node)],
+    }
+    return json.dumps(settings, indent=2) + "\n"
+
+
+def _outgoing(topology: Topology, node: Node, peer: Node) -> dict[str, Any]:
+    return {
+        "listen": topology.relay_endpoint(node, peer),
+        "forward": f"{topology.proxy_address(peer)}:{topology.listen_port}",
+        "sources": [f"{node.underlay}/32"],
+        "idle": IDLE,
+        "peer": f"{node.underlay}:{topology.listen_port}",
+        "tls": None,
+    }
+
+
+def _incoming(topology: Topology, node: Node) -> dict[str, Any]:
+    peers = [f"{topology.proxy_address(peer)}/32" for peer in topology.peers_of(node) if topology.link(node, peer)]
+    return {
+        "listen": f"{topology.proxy_address(node)}:{topology.listen_port}",
+        "forward": f"{node.underlay}:{topology.listen_port}",
+        "sources": [str(ANYBODY)] if topology.proxy_host_port(node) else peers,
+        "idle": IDLE,
+        "connections": CONNECTIONS,
+        "connectionsOfOne": CONNECTIONS_OF_ONE,
+    }
