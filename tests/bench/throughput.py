@@ -90,24 +90,27 @@ def _measured(stack: Stack, line: Line, duration: int) -> float:
     if line.bare:
         with _paused(sorted(stack.nodes())):
             return line.measure(duration)
-    return _persistently(lambda: _open_then_measure(line, duration))
+    return let_in(lambda: line.measure(duration))
 
 
-def _persistently(action: Callable[[], float]) -> float:
-    """The node's agent may close the port again before the client is through; then it is opened once more."""
+def let_in(action: Callable[[], float]) -> float:
+    """Do something that iperf3 must be let into the first node for.
+
+    The node's agent may close the port again before the client is through; then it is opened once more.
+    """
     for _ in range(TRIES - 1):
         try:
-            return action()
+            return _opened(action)
         except BenchError as error:
             say(f"once more: {str(error).splitlines()[0]}")
-    return action()
+    return _opened(action)
 
 
-def _open_then_measure(line: Line, duration: int) -> float:
-    """Let iperf3 into the first node. The agent takes that back within seconds; the connection then stands."""
-    rule = ("input", "iifname", INTERFACE, "tcp", "dport", PORT, "accept")
+def _opened(action: Callable[[], float]) -> float:
+    """The agent takes it back within seconds; a connection that is there then stands."""
+    rule = ("input", "iifname", INTERFACE, "meta", "l4proto", "{ tcp, udp }", "th", "dport", PORT, "accept")
     execute(container("node-1"), "nft", "insert", "rule", "inet", TABLE, *rule)
-    return line.measure(duration)
+    return action()
 
 
 @contextmanager
@@ -138,10 +141,15 @@ def _stack_lines(stack: Stack) -> dict[str, Line]:
 
 def _between_nodes(stack: Stack) -> Line:
     """From inside the namespace of one node into that of the other: nothing but the tunnel."""
-    server, client = f"{OWN}at-node-1", f"{OWN}at-node-2"
-    for name, node, command in ((server, "node-1", ()), (client, "node-2", ("sleep", "infinity"))):
-        docker("run", "--detach", "--name", name, "--network", f"container:{container(node)}", IMAGE, *command)
-    return Line(client=client, address=str(stack.topology.node("node-1").address))
+    at_node("node-1")
+    return Line(client=at_node("node-2", "sleep", "infinity"), address=str(stack.topology.node("node-1").address))
+
+
+def at_node(node: str, *command: str) -> str:
+    """Start something, an iperf3 server if nothing else, in the network namespace of a node; its container's name."""
+    name = f"{OWN}at-{node}"
+    docker("run", "--detach", "--name", name, "--network", f"container:{container(node)}", IMAGE, *command)
+    return name
 
 
 # --- bare wireguard-go ------------------------------------------------------------------------------------------------
