@@ -161,6 +161,32 @@ def cut(hosts: Hosts) -> None:
     assert process == hosts.get(RELAY_A).attrs["State"]["Pid"], "the relay lives on"
 
 
+AUTO = {"links": [{"between": ["a", "b"], "transport": "auto"}]}
+
+
+def test_a_link_that_chooses_goes_over_to_tcp_when_udp_is_blocked_and_back(over_tcp: Stack, hosts: Hosts) -> None:
+    over_tcp.up(**AUTO)
+    before = hosts.ids(A, B, RELAY_A, RELAY_B, CLIENT, SERVER)
+    eventually(lambda: transports(hosts) == {"b udp", "a udp"}, 10)
+    assert hosts.pings(B, "10.77.0.1")
+    with pinged(hosts, 200):
+        with udp_blocked(hosts):
+            took = eventually(lambda: hosts.pings(B, "10.77.0.1"), 15, "over TCP")
+            eventually(lambda: transports(hosts) == {"b tcp", "a tcp"}, 15)
+            assert hosts.page(CLIENT, SERVER)
+            assert between(frames_of_a_page(over_tcp, hosts), "172.27.128.1", "172.27.128.2") == {"tcp"}
+        back = eventually(lambda: transports(hosts) == {"b udp", "a udp"}, 60, "back to UDP")
+    print(f"over to TCP within {took:.1f} s, back to UDP within {back:.1f} s")
+    assert between(frames_of_a_page(over_tcp, hosts), "172.27.0.2", "172.27.0.3") == {"udp"}
+    assert hosts.ids(A, B, RELAY_A, RELAY_B, CLIENT, SERVER) == before
+    assert "b goes over TCP: nothing comes over UDP" in hosts.get(A).logs().decode()
+
+
+def transports(hosts: Hosts) -> set[str]:
+    """What both nodes say of the link."""
+    return {hosts.run(node, "cat", "/run/wireguard/transport")[1].strip() for node in (A, B)}
+
+
 def test_a_link_changes_its_transport_and_no_container_of_a_node_is_replaced(over_tcp: Stack, hosts: Hosts) -> None:
     before = hosts.ids(A, B, CLIENT, SERVER)
     over_tcp.up(links=[])

@@ -21,7 +21,7 @@ from vpn.model.config import parse
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
 
-FILES = ["hosts", "nftables.nft", "node.env", "wg0.conf", "SHA256SUMS"]
+FILES = ["hosts", "nftables.nft", "node.env", "paths", "wg0.conf", "SHA256SUMS"]
 
 ENVIRONMENT_OF_NODE_A = """\
 NODE=node-a
@@ -39,6 +39,7 @@ SUMS_OF_NODE_A = """\
 0fadcd883c2843259318dc3f8f10e7bf112f28b89988a47466879db69a51424a  hosts
 94f48e30e8e6fa6ddc5325059112653db94ea263681ff8a5d0f8ce5d9c723d58  nftables.nft
 116c0dfcc0069f06b3a434fdbced9677aad35faee027da2be762029d5f9ddbb4  node.env
+e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  paths
 d29c62a608d344ad94c2f64dfd3a6961dc2bc98eb3a91a9b49d92e35ea5f9ab8  wg0.conf
 """
 
@@ -60,6 +61,7 @@ def test_the_files_of_node_a() -> None:
         "hosts": HOSTS,
         "nftables.nft": FILTER_OF_NODE_A,
         "node.env": ENVIRONMENT_OF_NODE_A,
+        "paths": "",
         "wg0.conf": WG0_OF_NODE_A,
         "SHA256SUMS": SUMS_OF_NODE_A,
     }

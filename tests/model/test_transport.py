@@ -17,7 +17,7 @@ from vpn.model import relay
 from vpn.model.bundle import node_files
 from vpn.model.config import parse
 from vpn.model.topology import Node, Topology
-from vpn.model.transport import TcpLink
+from vpn.model.transport import RelayedLink
 
 C = {"name": "node-c"}
 AB = frozenset(("node-a", "node-b"))
@@ -48,6 +48,14 @@ RELAY_OF_NODE_A = """\
       "connections": 1024,
       "connectionsOfOne": 32
     }
+  ],
+  "echo": [
+    {
+      "listen": "172.20.128.1:1024",
+      "sources": [
+        "172.20.0.3/32"
+      ]
+    }
   ]
 }
 """
@@ -59,13 +67,13 @@ def linked(draw: st.DrawFn) -> dict[str, Any]:
     config = draw(configs(min_nodes=2))
     names = [node["name"] for node in config["nodes"]]
     pairs = draw(st.lists(st.sampled_from(list(combinations(names, 2))), unique=True, max_size=5))
-    transports = st.sampled_from(["udp", "tcp"])
+    transports = st.sampled_from(["udp", "tcp", "auto"])
     links = [{"between": list(pair), "transport": draw(transports)} for pair in pairs]
     return config | {"transport": draw(transports), "links": links}
 
 
 def pairs(mesh: Topology) -> list[list[str]]:
-    return [sorted(link.between) for link in mesh.tcp_links]
+    return [sorted(link.between) for link in mesh.relayed_links]
 
 
 # --- which
@@ -73,12 +81,12 @@ def pairs(mesh: Topology) -> list[list[str]]:
 
 def test_by_default_all_is_udp_and_there_is_no_relay() -> None:
     mesh = parse(THREE)
-    assert (mesh.tcp_links, mesh.proxied) == ((), ())
+    assert (mesh.relayed_links, mesh.proxied) == ((), ())
 
 
 def test_one_link_over_tcp() -> None:
     mesh = parse(THREE | ONE_LINK)
-    assert mesh.tcp_links == (TcpLink(between=AB, mtu=1380),)
+    assert mesh.relayed_links == (RelayedLink(between=AB, mtu=1380),)
     assert [node.name for node in mesh.proxied] == ["node-a", "node-b"]
 
 
@@ -94,12 +102,12 @@ def test_a_published_relay_is_beside_every_node() -> None:
 
 @pytest.mark.parametrize(("more", "expected"), [({}, 1380), ({"mtu": 1300}, 1300), ({"mtu": 1420}, 1420)])
 def test_the_mtu_of_a_link(more: dict[str, Any], expected: int) -> None:
-    (link,) = parse(THREE | {"links": [ONE_LINK["links"][0] | more]}).tcp_links
+    (link,) = parse(THREE | {"links": [ONE_LINK["links"][0] | more]}).relayed_links
     assert link.mtu == expected
 
 
 def test_no_link_has_a_larger_mtu_than_the_mesh() -> None:
-    assert parse(THREE | ONE_LINK | {"mtu": 1280}).tcp_links[0].mtu == 1280
+    assert parse(THREE | ONE_LINK | {"mtu": 1280}).relayed_links[0].mtu == 1280
 
 
 # --- what nodes and relays are told
@@ -129,11 +137,11 @@ def test_only_the_pair_is_told_of_its_relays_and_mtu() -> None:
 def test_every_way_out_of_a_relay_is_a_way_into_the_peers(config: dict[str, Any]) -> None:
     mesh = parse(config)
     told = {node.name: settings.parse(json.loads(relay.render(mesh, node))) for node in mesh.proxied}
-    assert set(told) == {name for link in mesh.tcp_links for name in link.between}
+    assert set(told) == {name for link in mesh.relayed_links for name in link.between}
     for node in mesh.proxied:
         ways = {one.listen: one for one in told[node.name] if isinstance(one, settings.Outgoing)}
         for peer in [peer for peer in mesh.peers_of(node) if mesh.link(node, peer)]:
-            listen = mesh.endpoint(node, peer).split(":")
+            listen = mesh.relay_endpoint(node, peer).split(":")
             way = ways.pop((listen[0], int(listen[1])))
             (door,) = [one for one in told[peer.name] if isinstance(one, settings.Incoming)]
             assert way.forward == door.listen
@@ -157,13 +165,24 @@ def test_relays_have_addresses_of_their_own(config: dict[str, Any]) -> None:
     assert all(one in mesh.underlay_range and one != mesh.underlay_range.broadcast_address for one in relays)
 
 
+def test_a_link_that_chooses_by_itself_starts_with_udp_and_knows_the_way_over_tcp() -> None:
+    mesh = parse(THREE | {"links": [ONE_LINK["links"][0] | {"transport": "auto"}]})
+    files = node_files(mesh, KEYS, mesh.node("node-a"))
+    key = KEYS.private_key("node-b", 1).public().base64()
+    assert files["paths"] == f"node-b 10.0.0.2 {key} 172.20.0.3:51820 172.20.128.1:1026 172.20.128.2/1024\n"
+    assert "Endpoint = 172.20.0.3:51820\n" in files["wg0.conf"]
+    assert "10.0.0.2:1380" in files["node.env"]
+    assert [node.name for node in mesh.proxied] == ["node-a", "node-b"]
+    assert node_files(mesh, KEYS, mesh.node("node-c"))["paths"] == ""
+
+
 # --- what is wrong
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"transport": "auto"}, [("transport", "auto")]),
+        ({"transport": "pigeon"}, [("transport", "pigeon")]),
         ({"transport": None}, [("transport", None)]),
         ({"proxyPort": 65536}, [("proxyPort", 65536)]),
         ({"proxyPort": 65534}, [("proxyPort", 65534)]),

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from udp_over_tcp import connection, datagrams
 from udp_over_tcp import incoming as incoming_module
+from udp_over_tcp.echo import EchoPort
 from udp_over_tcp.outgoing import OutgoingLink
-from udp_over_tcp.settings import Tls
+from udp_over_tcp.relay import BUFFER
+from udp_over_tcp.settings import Echo, Tls
 
 from tests.relay.links import (
     HOST,
@@ -432,6 +434,30 @@ def test_no_more_file_descriptors_is_waited_out(monkeypatch: pytest.MonkeyPatch)
                 await until(lambda: link.state == "1 connections")
                 writer.close()
                 link._listener = listener  # type: ignore[union-attr] # noqa: SLF001
+
+    asyncio.run(story())
+
+
+# --- the question whether UDP gets through
+
+
+def test_a_short_question_of_a_peer_is_answered_and_nothing_else() -> None:
+    async def story() -> None:
+        settings = Echo(listen=free(socket.SOCK_DGRAM), sources=(IPv4Network("127.0.0.1/32"),))
+        port = EchoPort(settings, bytearray(BUFFER))
+        asker, stranger = Udp(settings.listen), Udp(settings.listen)
+        stranger.socket.close()
+        stranger.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stranger.socket.bind(("127.0.0.2", 0))
+        stranger.socket.settimeout(0)
+        with closing(asker.socket), closing(stranger.socket):
+            await asker.send(b"is it you?")
+            assert await asker.receive() == b"is it you?"
+            await asker.send(b"x" * 17)
+            await stranger.send(b"and I?")
+            assert await asker.is_silent()
+            assert await stranger.is_silent()
+            await port.close()
 
     asyncio.run(story())
 

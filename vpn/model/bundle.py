@@ -6,7 +6,7 @@ import tarfile
 from base64 import b64encode
 from hashlib import sha256
 
-from vpn.model import firewall, gate, names, relay, wgconf
+from vpn.model import firewall, gate, names, paths, relay, wgconf
 from vpn.model.access import Access
 from vpn.model.keys import KeyRing
 from vpn.model.topology import GATE, Node, Topology, proxy_name
@@ -20,6 +20,7 @@ def node_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
         "hosts": names.render(topology),
         "nftables.nft": firewall.render(topology, node),
         "node.env": _environment(topology, node),
+        "paths": paths.render(topology, keys, node),
         "wg0.conf": wgconf.render(topology, keys, node),
     }
     return _with_checksums(files)
@@ -71,9 +72,9 @@ def _environment(topology: Topology, node: Node) -> str:
         "UNDERLAY_GATEWAY": topology.underlay_gateway,
         "DOMAIN": topology.domain,
     }
-    narrow = [(peer, link.mtu) for peer in topology.peers_of(node) if (link := topology.link(node, peer))]
-    if narrow:
-        routes = [f"{range_}:{mtu}" for peer, mtu in narrow for range_ in (peer.address, peer.site)]
+    relayed = [(peer, link) for peer in topology.peers_of(node) if (link := topology.link(node, peer))]
+    if relayed:
+        routes = [f"{range_}:{link.mtu}" for peer, link in relayed for range_ in (peer.address, peer.site)]
         values["LINK_ROUTES"] = f'"{" ".join(routes)}"'
     if topology.access:
         values["MEMBER_RANGE"] = topology.access.member_range

@@ -76,10 +76,10 @@ def parse(
     _check_newcomers(reader, node_entries, previous or {})
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
-    tcp_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
+    relayed_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
-    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(tcp_links or proxy_port))
+    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
     nodes = _nodes(
         reader,
         ranges,
@@ -96,7 +96,7 @@ def parse(
         nodes=nodes,
         workloads=workloads,
         access=access,
-        tcp_links=tcp_links,
+        relayed_links=relayed_links,
         proxy_port=proxy_port,
     )
 

@@ -5,6 +5,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from vpn.model.topology import Node, Topology
+from vpn.model.transport import ECHO_PORT
 
 IDLE = 130  # seconds; Mullvad's own figure, longer than WireGuard goes without a packet when it keeps alive
 CONNECTIONS = 1024
@@ -18,6 +19,7 @@ def render(topology: Topology, node: Node) -> str:
     settings = {
         "outgoing": [_outgoing(topology, node, peer) for peer in peers],
         "incoming": [_incoming(topology, node)],
+        "echo": [_echo(topology, node)],
     }
     return json.dumps(settings, indent=2) + "\n"
 
@@ -31,6 +33,12 @@ def _outgoing(topology: Topology, node: Node, peer: Node) -> dict[str, Any]:
         "peer": f"{node.underlay}:{topology.listen_port}",
         "tls": None,
     }
+
+
+def _echo(topology: Topology, node: Node) -> dict[str, Any]:
+    """For the peers, which ask whether UDP gets here."""
+    peers = [f"{peer.underlay}/32" for peer in topology.peers_of(node) if topology.link(node, peer)]
+    return {"listen": f"{topology.proxy_address(node)}:{ECHO_PORT}", "sources": peers}
 
 
 def _incoming(topology: Topology, node: Node) -> dict[str, Any]:

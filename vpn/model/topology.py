@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
-from vpn.model.transport import FIRST_PORT, TcpLink
+from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
@@ -77,8 +77,8 @@ class Topology:
     workloads: tuple[Workload, ...]
     access: Access | None = None
     """Who else may join; None: nobody."""
-    tcp_links: tuple[TcpLink, ...] = ()
-    """The pairs that speak over TCP; all others speak UDP."""
+    relayed_links: tuple[RelayedLink, ...] = ()
+    """The pairs that speak over TCP, or can; all others speak UDP."""
     proxy_port: int = 0
     """TCP port on the Docker host of the relay beside the node with the first address; 0 publishes none."""
 
@@ -101,15 +101,15 @@ class Topology:
         """The nodes it has a tunnel with, in the mesh's order."""
         return tuple(peer for peer in self.nodes if peer.name != node.name)
 
-    def link(self, one: Node, other: Node) -> TcpLink | None:
-        """How two nodes speak over TCP; None if they speak UDP."""
+    def link(self, one: Node, other: Node) -> RelayedLink | None:
+        """How two nodes speak over TCP; None if they never do."""
         pair = frozenset((one.name, other.name))
-        return next((link for link in self.tcp_links if link.between == pair), None)
+        return next((link for link in self.relayed_links if link.between == pair), None)
 
     @property
     def proxied(self) -> tuple[Node, ...]:
-        """The nodes with a relay beside them: all, if it is published, else those that speak over TCP."""
-        named = {name for link in self.tcp_links for name in link.between}
+        """The nodes with a relay beside them: all, if it is published, else those that speak over TCP, or can."""
+        named = {name for link in self.relayed_links for name in link.between}
         return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
 
     def number(self, node: Node) -> int:
@@ -128,9 +128,14 @@ class Topology:
         """Where a node sends what its relay shall carry to a peer."""
         return f"{self.proxy_address(node)}:{FIRST_PORT + self.number(peer)}"
 
+    def echo_endpoint(self, node: Node) -> str:
+        """Where the relay beside a node answers who asks whether UDP gets there."""
+        return f"{self.proxy_address(node)}/{ECHO_PORT}"
+
     def endpoint(self, node: Node, peer: Node) -> str:
-        """Where a node sends what is for a peer."""
-        return self.relay_endpoint(node, peer) if self.link(node, peer) else f"{peer.underlay}:{self.listen_port}"
+        """Where a node sends what is for a peer, at first."""
+        link = self.link(node, peer)
+        return self.relay_endpoint(node, peer) if link and not link.auto else f"{peer.underlay}:{self.listen_port}"
 
     def workloads_of(self, node: Node) -> tuple[Workload, ...]:
         """The workloads at its site."""

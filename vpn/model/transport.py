@@ -1,4 +1,4 @@
-"""How encrypted packets travel between two nodes: as UDP, or over TCP by a relay beside each of them."""
+"""How encrypted packets travel between two nodes: as UDP, over TCP by a relay beside each of them, or as it works."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,20 +6,24 @@ from typing import Any
 
 from vpn.model.reader import Reader
 
-TRANSPORTS = ("udp", "tcp")
+UDP, TCP, AUTO = "udp", "tcp", "auto"
+TRANSPORTS = (UDP, TCP, AUTO)
 LINK_KEYS = ("between", "transport", "mtu")
 TCP_MTU = 1380  # bytes; a datagram then fits one TCP segment of a path with an MTU of 1500 (Mullvad's own figure)
 MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
-FIRST_PORT = 1024  # plus the peer's number: the UDP port at a node's relay that leads to the peer
+ECHO_PORT = 1024  # UDP port where a relay answers
+FIRST_PORT = ECHO_PORT  # plus the peer's number, from 1: the UDP port at a node's relay that leads to the peer
 
 Pair = frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TcpLink:
-    """Two nodes that speak over TCP."""
+class RelayedLink:
+    """Two nodes that speak over TCP, or can."""
 
     between: Pair
+    auto: bool = False
+    """Over TCP only while UDP does not get through."""
     mtu: int
     """MTU of the tunnel between them in bytes."""
 
@@ -28,7 +32,7 @@ class TcpLink:
 class Choice:
     """What the configuration says of a pair, or of every pair."""
 
-    tcp: bool
+    transport: str
     mtu: int | None = None
 
 
@@ -39,14 +43,16 @@ class TransportReader:
     reader: Reader
     nodes: Sequence[str]
 
-    def links(self, mtu: int) -> tuple[TcpLink, ...]:
-        """Every pair that speaks over TCP, in the order of the nodes; `mtu` is the mesh's."""
-        default = Choice(tcp=self._is_tcp("transport", self.reader.raw.get("transport")))
+    def links(self, mtu: int) -> tuple[RelayedLink, ...]:
+        """Every pair that needs relays, in the order of the nodes; `mtu` is the mesh's."""
+        default = Choice(transport=self._transport("transport", self.reader.raw.get("transport")))
         chosen = self._chosen(mtu)
         pairs = [(one, other) for at, one in enumerate(self.nodes) for other in self.nodes[at + 1 :]]
         choices = [(frozenset(pair), chosen.get(frozenset(pair), default)) for pair in pairs]
         return tuple(
-            TcpLink(between=pair, mtu=choice.mtu or min(TCP_MTU, mtu)) for pair, choice in choices if choice.tcp
+            RelayedLink(between=pair, auto=choice.transport == AUTO, mtu=choice.mtu or min(TCP_MTU, mtu))
+            for pair, choice in choices
+            if choice.transport != UDP
         )
 
     def _chosen(self, mtu: int) -> dict[Pair, Choice]:
@@ -58,7 +64,8 @@ class TransportReader:
                 reason = "is also the pair of another link"
                 self.reader.wrong(f"{path}.between", sorted(pair), reason, "say all of a pair in one place")
             found[pair] = Choice(
-                tcp=self._is_tcp(f"{path}.transport", entry.get("transport")), mtu=self._mtu(path, entry, mtu)
+                transport=self._transport(f"{path}.transport", entry.get("transport")),
+                mtu=self._mtu(path, entry, mtu),
             )
         return found
 
@@ -70,18 +77,18 @@ class TransportReader:
             self.reader.wrong(f"{path}.between", value, "is not a pair of nodes", fix)
         return frozenset(names)
 
-    def _is_tcp(self, path: str, value: object) -> bool:
+    def _transport(self, path: str, value: object) -> str:
         if value not in TRANSPORTS:
             self.reader.wrong(path, value, "is not a transport", f"one of {', '.join(TRANSPORTS)}")
-        return value == "tcp"
+        return str(value)
 
     def _mtu(self, path: str, entry: Mapping[str, Any], most: int) -> int | None:
         value = entry.get("mtu")
         if value is None:
             return None
-        if entry.get("transport") != "tcp":
+        if entry.get("transport") == UDP:
             fix = "leave it out: a link over UDP has the mesh's mtu"
-            self.reader.wrong(f"{path}.mtu", value, "is set for a link that is not over TCP", fix)
+            self.reader.wrong(f"{path}.mtu", value, "is set for a link that is never over TCP", fix)
         elif not isinstance(value, int) or isinstance(value, bool) or not MIN_MTU <= value <= most:
             reason = f"is not a whole number from {MIN_MTU} to {most}"
             self.reader.wrong(f"{path}.mtu", value, reason, f"choose at most the mesh's mtu, {most}")

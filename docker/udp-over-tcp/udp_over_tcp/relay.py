@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
+from udp_over_tcp.echo import EchoPort
 from udp_over_tcp.incoming import IncomingLink
 from udp_over_tcp.log import say
 from udp_over_tcp.outgoing import OutgoingLink
-from udp_over_tcp.settings import Link, Outgoing
+from udp_over_tcp.settings import Echo, Link, Outgoing
 
 BUFFER = 1 << 18  # bytes; a batch of UDP, or what TCP has at once
 
@@ -14,7 +15,7 @@ class Relay:
     """Has just the links that are wanted; those that stay are not touched."""
 
     def __init__(self) -> None:
-        self._links: dict[Link, OutgoingLink | IncomingLink] = {}
+        self._links: dict[Link, OutgoingLink | IncomingLink | EchoPort] = {}
         self._buffer = bytearray(BUFFER)
 
     async def have(self, wanted: Collection[Link]) -> str:
@@ -30,9 +31,11 @@ class Relay:
                 failures.append(f"{':'.join(map(str, new.listen))}: {error.strerror}")
         return "; ".join(sorted(failures))
 
-    def _opened(self, link: Link) -> OutgoingLink | IncomingLink:
+    def _opened(self, link: Link) -> OutgoingLink | IncomingLink | EchoPort:
         if isinstance(link, Outgoing):
             return OutgoingLink(link, self._buffer)
+        if isinstance(link, Echo):
+            return EchoPort(link, self._buffer)
         return IncomingLink(link, self._buffer, self._link_to)
 
     def _link_to(self, address: str) -> OutgoingLink | None:

@@ -57,7 +57,16 @@ class Incoming:
     """Most connections, and most from one address."""
 
 
-Link = Outgoing | Incoming
+@dataclass(frozen=True, kw_only=True)
+class Echo:
+    """Answers every short datagram with itself: who asks learns that UDP gets here and back."""
+
+    listen: Address
+    sources: tuple[IPv4Network, ...]
+    """Who may ask."""
+
+
+Link = Outgoing | Incoming | Echo
 
 
 def load(folder: Path) -> tuple[frozenset[Link], bytes]:
@@ -73,7 +82,12 @@ def load(folder: Path) -> tuple[frozenset[Link], bytes]:
 
 def parse(raw: dict[str, Any]) -> frozenset[Link]:
     """The links of a file's content. Raises ValueError, KeyError or TypeError."""
-    return frozenset([*map(_outgoing, raw["outgoing"]), *map(_incoming, raw["incoming"])])
+    kinds = (("outgoing", _outgoing), ("incoming", _incoming), ("echo", _echo))
+    return frozenset(read(one) for kind, read in kinds for one in raw[kind])
+
+
+def _echo(one: dict[str, Any]) -> Link:
+    return Echo(listen=_address(one["listen"]), sources=_sources(one))
 
 
 def _outgoing(one: dict[str, Any]) -> Link:
@@ -90,9 +104,13 @@ def _common(one: dict[str, Any]) -> dict[str, Any]:
     return {
         "listen": _address(one["listen"]),
         "forward": _address(one["forward"]),
-        "sources": tuple(IPv4Network(source) for source in one["sources"]),
+        "sources": _sources(one),
         "idle": float(one["idle"]),
     }
+
+
+def _sources(one: dict[str, Any]) -> tuple[IPv4Network, ...]:
+    return tuple(IPv4Network(source) for source in one["sources"])
 
 
 def _address(text: str) -> Address:
