@@ -15,6 +15,7 @@ from bootstrap.device import Device
 from tests.contracts.chain import Chain, running_chain
 from tests.integration.access import CONFIG, NAME, PAGE, Gated, new_key, wg_quick
 from tests.integration.hosts import Hosts, eventually
+from tests.integration.relays import udp2tcp
 from tests.integration.stack import Stack
 from vpn.model.keys import PrivateKey
 
@@ -360,6 +361,20 @@ def test_a_real_chain_takes_the_place_of_ours_and_its_url_is_a_secret(gated: Gat
             network.disconnect(real.container)
             gated.stack.up(**CONFIG)
             gated.chain = Chain(hosts.get(CHAIN))
+
+
+def test_a_member_comes_over_tcp_to_the_published_relay(gated: Gated) -> None:
+    gated.stack.up(proxyPort=58443)
+    config = wg_quick(gated, gated.admit(1), "10.75.0.1").replace(
+        "Endpoint = 172.31.0.2:51820", "Endpoint = 127.0.0.1:51820"
+    )
+    image = gated.hosts.get(f"{NAME}-mullvad-proxy-a").image
+    with gated.device() as device, udp2tcp(gated.hosts, image, device.name, "172.31.0.1:58443") as relay:
+        device.join(config)
+        comes(device)
+        assert ": connected" in gated.hosts.out(relay, "health")
+        endpoints = gated.hosts.out(A, "wg", "show", "wg0", "endpoints")
+        assert "\t172.31.128.1:" in endpoints, "the member is behind the node's own relay"
 
 
 # --- many

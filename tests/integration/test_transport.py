@@ -1,5 +1,6 @@
 """A link over TCP, where UDP is blocked."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.capture import Frame, capture
 from tests.integration.hosts import Hosts, eventually
+from tests.integration.relays import folder
 from tests.integration.stack import Stack
 
 NAME = "itt"
@@ -197,3 +199,39 @@ def test_a_link_changes_its_transport_and_no_container_of_a_node_is_replaced(ove
     eventually(lambda: hosts.page(CLIENT, SERVER) is not None, 10)
     assert between(frames_of_a_page(over_tcp, hosts), "172.27.128.1", "172.27.128.2") == {"tcp"}
     assert hosts.ids(A, B, CLIENT, SERVER) == before
+
+
+LINKS = 100
+MOST_MIB = 64
+SEND = f"""
+import socket
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(50):
+    for link in range({LINKS}):
+        udp.sendto(bytes(1400), ("127.0.0.1", 2000 + link))
+"""
+
+
+def test_a_relay_with_100_links_under_load_stays_small(over_tcp: Stack, hosts: Hosts) -> None:
+    """All of them lead to itself, so it is both ends of each."""
+    here = {"sources": ["127.0.0.0/8"], "idle": 0}
+    way_in = {"listen": "127.0.0.1:1999", "forward": "127.0.0.1:9", "connections": LINKS, "connectionsOfOne": LINKS}
+    ways_out = [
+        {"listen": f"127.0.0.1:{2000 + link}", "forward": "localhost:1999", "peer": None, "tls": None} | here
+        for link in range(LINKS)
+    ]
+    settings = json.dumps({"outgoing": ways_out, "incoming": [way_in | here], "echo": []})
+    image = hosts.get(RELAY_A).image
+    relay = hosts.client.containers.create(image, tmpfs={"/run": ""}, network_mode="none", name=f"{over_tcp.name}-many")
+    try:
+        relay.put_archive("/etc", folder("udp-over-tcp", settings))
+        relay.start()
+        eventually(lambda: hosts.run(relay.name, "health")[0] == 0, 10)
+        hosts.out(relay.name, "python3", "-c", SEND)
+        eventually(lambda: f"{LINKS} connections" in hosts.out(relay.name, "health"), 20, "all are connected")
+        hosts.out(relay.name, "python3", "-c", SEND)
+        rss = int(re.findall(r"VmHWM:\s+(\d+) kB", hosts.out(relay.name, "cat", "/proc/1/status"))[0]) / 1024
+        print(f"{LINKS} links: {rss:.1f} MiB at most")
+        assert rss < MOST_MIB
+    finally:
+        relay.remove(force=True)
