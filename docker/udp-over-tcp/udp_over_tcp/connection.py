@@ -62,6 +62,7 @@ class Connection:
         """`idle`: seconds without a byte from the other end after which it is taken for dead; 0 never does."""
         self._loop = asyncio.get_running_loop()
         self._tcp = tcp
+        self._is_tls = isinstance(tcp, ssl.SSLSocket)
         self._deliver = deliver
         self._stream = Stream(buffer)
         self._outbox = outbox
@@ -120,6 +121,8 @@ class Connection:
                 for batch in self._stream.datagrams(count):
                     self._deliver(batch)
                 self._heard = self._loop.time()
+                if count < len(space) and not self._is_tls:
+                    return  # there is no more now
         except WAIT:
             return
         except OSError as error:
