@@ -372,7 +372,7 @@ def test_a_member_comes_over_tcp_to_the_published_relay(gated: Gated) -> None:
     with gated.device() as device, udp2tcp(gated.hosts, image, device.name, "172.31.0.1:58443") as relay:
         device.join(config)
         comes(device)
-        assert ": connected" in gated.hosts.out(relay, "health")
+        eventually(lambda: ": connected" in gated.hosts.out(relay, "health"), 5, "it says so, twice a second")
         endpoints = gated.hosts.out(A, "wg", "show", "wg0", "endpoints")
         assert "\t172.31.128.1:" in endpoints, "the member is behind the node's own relay"
 

@@ -114,7 +114,7 @@ def test_relays_say_what_they_do_and_have_no_privilege(over_tcp: Stack, hosts: H
         assert hosts.run(relay, "health")[0] == 0
         status = hosts.out(relay, "cat", "/proc/1/status")
         assert {line.split()[1] for line in status.splitlines() if line.startswith(("CapEff", "CapBnd"))} == {"0" * 16}
-    assert ": connected" in hosts.out(RELAY_A, "health") + hosts.out(RELAY_B, "health"), over_tcp.name
+    eventually(lambda: ": connected" in hosts.out(RELAY_A, "health") + hosts.out(RELAY_B, "health"), 5, over_tcp.name)
 
 
 def lost(report: str) -> int:
