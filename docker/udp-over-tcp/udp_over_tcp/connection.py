@@ -5,7 +5,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from udp_over_tcp.frames import Datagram, Stream
 
@@ -149,5 +148,3 @@ def prepared(tcp: socket.socket) -> None:
     for option, value in (options | KEEPALIVE).items():
         tcp.setsockopt(socket.IPPROTO_TCP, option, value)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    with suppress(OSError):
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)
