@@ -9,7 +9,7 @@ from vpn.model.reader import Reader
 UDP, TCP, AUTO = "udp", "tcp", "auto"
 TRANSPORTS = (UDP, TCP, AUTO)
 LINK_KEYS = ("between", "transport", "mtu")
-TCP_MTU = 1380  # bytes; a datagram then fits one TCP segment of a path with an MTU of 1500 (Mullvad's own figure)
+TCP_MTU = 1376  # bytes; a datagram then fits one TCP segment of a path with an MTU of 1500 (Mullvad's own figure)
 MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
 ECHO_PORT = 1024  # UDP port where a relay answers
 FIRST_PORT = ECHO_PORT  # plus the peer's number, from 1: the UDP port at a node's relay that leads to the peer
