@@ -1,5 +1,6 @@
 """The wire format, which is Mullvad's: length in two bytes, most significant first, then the datagram."""
 
+import time
 from itertools import cycle, groupby
 
 import pytest
@@ -112,17 +113,28 @@ def test_streams_that_share_a_buffer_do_not_mix() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.lists(st.integers(0, 9), min_size=1))
 def test_the_oldest_blocks_give_way_and_none_is_cut(lengths: list[int], takes: list[int]) -> None:
-    outbox, sent = Outbox(bound=20), b""
+    outbox, sent = Outbox(room=20, patience=9), b""
     for number, (length, take) in enumerate(zip(lengths, cycle(takes), strict=False)):
-        outbox.put(bytes([number]) * length)
+        outbox.put([bytes([number]) * length])
         assert len(outbox) <= 20 + 8, "the bound, and what is left of one that was begun"
-        sent += outbox.first()[:take]
-        outbox.took(min(take, len(outbox.first())))
+        following = b"".join(outbox.following())
+        sent += following[:take]
+        outbox.took(min(take, len(following)))
     while outbox:
-        sent += outbox.first()
-        outbox.took(len(outbox.first()))
+        sent += b"".join(outbox.following())
+        outbox.took(len(outbox))
     runs = [(number, len(list(run))) for number, run in groupby(sent)]
     assert runs == sorted(runs)
     assert [length for _, length in runs] == [lengths[number] for number, _ in runs]
     assert len(runs) + outbox.dropped == len(lengths)
     assert runs[-1][0] == len(lengths) - 1
+
+
+def test_what_waited_too_long_gives_way_to_what_is_new_and_else_stays() -> None:
+    outbox = Outbox(room=20, patience=0)
+    outbox.put([b"old"])
+    assert b"".join(outbox.following()) == b"old", "for there is nothing newer"
+    time.sleep(0.001)
+    outbox.put([b"new"])
+    assert b"".join(outbox.following()) == b"new"
+    assert outbox.dropped == 1

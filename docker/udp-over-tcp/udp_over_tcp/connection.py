@@ -3,13 +3,17 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from udp_over_tcp.frames import Datagram, Stream
 
 READS = 4  # of a full buffer, before other links have their turn
-QUEUE = 1 << 18  # bytes; 2 ms at 1 Gbit/s
+MOST_BLOCKS = 64  # of one system call
+ROOM = 1 << 22  # bytes that wait here
+PATIENCE = 0.1  # seconds that they wait; a queue that is good may last so long (RFC 8289, 4.3)
 UNSENT = 1 << 17  # bytes that wait in the kernel; more would be delay that no queue of ours can cut
 KEEPALIVE = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}  # seconds, seconds, probes
 UNACKNOWLEDGED = 30_000  # milliseconds until a half-open connection is given up (tcp(7))
@@ -19,39 +23,51 @@ Deliver = Callable[[Sequence[Datagram]], None]
 
 
 class Outbox:
-    """What waits to be sent, bounded in bytes: the oldest goes first, when there is no more room. Whole blocks only."""
+    """What waits to be sent. What waits too long, or has no room, goes, the oldest first and in whole blocks.
 
-    def __init__(self, bound: int = QUEUE) -> None:
-        self._blocks: deque[bytes] = deque()
+    Waiting would delay what comes after; but a TCP connection inside the tunnel needs some room for its bursts.
+    """
+
+    def __init__(self, room: int = ROOM, patience: float = PATIENCE) -> None:
+        """`room` is in bytes, `patience` in seconds."""
+        self._blocks: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
         self._sent = 0  # of the first block
-        self._bound = bound
+        self._room = room
+        self._patience = patience
         self.dropped = 0
         """Blocks."""
 
     def __len__(self) -> int:
         return self._bytes
 
-    def put(self, block: bytes) -> None:
-        """Add a block. One of which a part is sent already must be sent to its end."""
-        self._blocks.append(block)
-        self._bytes += len(block)
+    def put(self, blocks: Iterable[bytes]) -> None:
+        """Add blocks. One of which a part is sent already must be sent to its end."""
+        now = time.monotonic()
+        for block in blocks:
+            self._blocks.append((now, block))
+            self._bytes += len(block)
         oldest = 1 if self._sent else 0
-        while self._bytes > self._bound and len(self._blocks) > oldest + 1:
-            self._bytes -= len(self._blocks[oldest])
+        while len(self._blocks) > oldest + 1 and self._must_go(now - self._blocks[oldest][0]):
+            self._bytes -= len(self._blocks[oldest][1])
             del self._blocks[oldest]
             self.dropped += 1
 
-    def first(self) -> memoryview:
-        """What comes next."""
-        return memoryview(self._blocks[0])[self._sent :]
+    def _must_go(self, waited: float) -> bool:
+        return self._bytes > self._room or waited > self._patience
+
+    def following(self) -> list[memoryview]:
+        """What comes next, as much as one system call may send."""
+        views = [memoryview(block) for _, block in islice(self._blocks, MOST_BLOCKS)]
+        return [views[0][self._sent :], *views[1:]]
 
     def took(self, count: int) -> None:
-        """So many bytes of the first block were sent."""
+        """So many bytes were sent."""
         self._sent += count
-        if self._sent == len(self._blocks[0]):
-            self._bytes -= len(self._blocks.popleft())
-            self._sent = 0
+        while self._blocks and self._sent >= len(self._blocks[0][1]):
+            _, block = self._blocks.popleft()
+            self._bytes -= len(block)
+            self._sent -= len(block)
 
 
 class Connection:
@@ -74,9 +90,9 @@ class Connection:
         self._watch = self._loop.call_later(idle, self._check_idle) if idle else None
         self._write()
 
-    def carry(self, block: bytes) -> None:
+    def carry(self, blocks: Iterable[bytes]) -> None:
         """Send frames, as soon as the other end takes them."""
-        self._outbox.put(block)
+        self._outbox.put(blocks)
         if not self._writing:
             self._write()
 
@@ -94,13 +110,16 @@ class Connection:
     def _write(self) -> None:
         try:
             while self._outbox:
-                self._outbox.took(self._tcp.send(self._outbox.first()))
+                self._outbox.took(self._sent(self._outbox.following()))
         except WAIT:
             self._set_writing(on=True)
         except OSError as error:
             self.end(str(error))
         else:
             self._set_writing(on=False)
+
+    def _sent(self, blocks: Sequence[memoryview]) -> int:
+        return self._tcp.send(blocks[0]) if self._is_tls else self._tcp.sendmsg(blocks)  # ssl has no sendmsg
 
     def _set_writing(self, *, on: bool) -> None:
         if on and not self._writing:

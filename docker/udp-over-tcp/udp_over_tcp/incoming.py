@@ -50,9 +50,10 @@ class Caller:
         datagrams.send(self._udp, batch, None)
 
     def _read(self) -> None:
-        for batch in datagrams.batches(self._udp, self._buffer, READS):
-            if self.connection:
-                self.connection.carry(framed(memoryview(self._buffer)[: batch.length], batch.size))
+        batches = datagrams.batches(self._udp, self._buffer, READS)
+        blocks = [framed(memoryview(self._buffer)[: batch.length], batch.size) for batch in batches]
+        if blocks and self.connection:
+            self.connection.carry(blocks)
 
 
 class IncomingLink:

@@ -69,21 +69,24 @@ class OutgoingLink:
     # --- from UDP
 
     def _read(self) -> None:
+        blocks = []
         for batch in datagrams.batches(self._udp, self._buffer, READS):
             if batch.source == self._peer or self._may_send(batch.source[0]):
                 self._peer = batch.source
-                self._carry(framed(memoryview(self._buffer)[: batch.length], batch.size))
+                blocks.append(framed(memoryview(self._buffer)[: batch.length], batch.size))
+        if blocks:
+            self._carry(blocks)
 
     def _may_send(self, source: str) -> bool:
         return any(IPv4Address(source) in one for one in self._settings.sources)
 
-    def _carry(self, block: bytes) -> None:
+    def _carry(self, blocks: Sequence[bytes]) -> None:
         self._spoke = self._loop.time()
         self._wanted.set()
         if self._connections:
-            self._connections[-1].carry(block)  # the newest: an older one may be half-open
+            self._connections[-1].carry(blocks)  # the newest: an older one may be half-open
         else:
-            self._outbox.put(block)
+            self._outbox.put(blocks)
 
     def _deliver(self, batch: Sequence[Datagram]) -> None:
         if self._peer:
