@@ -10,8 +10,8 @@ from typing import Any
 from udp_over_tcp import datagrams
 from udp_over_tcp.datagrams import Address
 from udp_over_tcp.incoming import IncomingLink
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.outgoing import OutgoingLink
-from udp_over_tcp.relay import BUFFER
 from udp_over_tcp.settings import Incoming, Outgoing
 
 HOST = "127.0.0.1"
@@ -76,8 +76,8 @@ def incoming(forward: Address, **more: Any) -> Incoming:
 def opened(settings: Incoming | Outgoing, link: OutgoingLink | None) -> IncomingLink | OutgoingLink:
     """One end of a link; connections to it are for another one, if there is one."""
     if isinstance(settings, Outgoing):
-        return OutgoingLink(settings, bytearray(BUFFER))
-    return IncomingLink(settings, bytearray(BUFFER), lambda _: link)
+        return OutgoingLink(settings, Intake())
+    return IncomingLink(settings, Intake(), lambda _: link)
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ import pytest
 from udp_over_tcp import connection, datagrams
 from udp_over_tcp import incoming as incoming_module
 from udp_over_tcp.echo import EchoPort
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.outgoing import OutgoingLink
-from udp_over_tcp.relay import BUFFER
 from udp_over_tcp.settings import Echo, Tls
 
 from tests.relay.links import (
@@ -444,7 +444,7 @@ def test_no_more_file_descriptors_is_waited_out(monkeypatch: pytest.MonkeyPatch)
 def test_a_short_question_of_a_peer_is_answered_and_nothing_else() -> None:
     async def story() -> None:
         settings = Echo(listen=free(socket.SOCK_DGRAM), sources=(IPv4Network("127.0.0.1/32"),))
-        port = EchoPort(settings, bytearray(BUFFER))
+        port = EchoPort(settings, Intake())
         asker, stranger = Udp(settings.listen), Udp(settings.listen)
         stranger.socket.close()
         stranger.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from udp_over_tcp.frames import Datagram, Stream
+from udp_over_tcp.intake import Intake
 
 READS = 4  # of a full buffer, before other links have their turn
 MOST_BLOCKS = 64  # of one system call
@@ -73,13 +74,14 @@ class Outbox:
 class Connection:
     """Writes frames, and delivers the datagrams that come, until either side or a time-out ends it."""
 
-    def __init__(self, tcp: socket.socket, deliver: Deliver, buffer: bytearray, idle: float, outbox: Outbox) -> None:
+    def __init__(self, tcp: socket.socket, deliver: Deliver, intake: Intake, idle: float, outbox: Outbox) -> None:
         """`idle`: seconds without a byte from the other end after which it is taken for dead; 0 never does."""
         self._loop = asyncio.get_running_loop()
         self._tcp = tcp
         self._is_tls = isinstance(tcp, ssl.SSLSocket)
         self._deliver = deliver
-        self._stream = Stream(buffer)
+        self._stream = Stream(intake.buffer)
+        self._intake = intake
         self._outbox = outbox
         self._idle = idle
         self._heard = self._loop.time()
@@ -139,6 +141,7 @@ class Connection:
                 for batch in self._stream.datagrams(count):
                     self._deliver(batch)
                 self._heard = self._loop.time()
+                self._intake.came(count)
                 if count < len(space) and not self._is_tls:
                     return  # there is no more now
         except WAIT:

@@ -11,9 +11,7 @@ SOL_UDP = 17
 UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
 BATCH = 1 << 16  # bytes; the kernel merges no more
 MOST_SEGMENTS = 64  # UDP_MAX_SEGMENTS of Linux before 6.9
-MOST_BYTES = (
-    65_493  # of one send: with headers below 64 KiB, else the kernel cuts it up at once
-)
+MOST_BYTES = 65_493  # of one send: with headers below 64 KiB, else the kernel cuts it up at once
 NUMBER = struct.Struct("i")
 SEGMENT = struct.Struct("H")
 BUFFER = 4 << 20  # bytes; the kernel gives what its own bound allows

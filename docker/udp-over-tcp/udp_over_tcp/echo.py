@@ -4,6 +4,7 @@ import asyncio
 from ipaddress import IPv4Address
 
 from udp_over_tcp import datagrams
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.settings import Echo
 
 LONGEST = 16  # bytes; an answer is no longer than its question
@@ -13,10 +14,10 @@ READS = 8
 class EchoPort:
     """One UDP port."""
 
-    def __init__(self, settings: Echo, buffer: bytearray) -> None:
-        """`buffer` is shared by all links, and holds a batch or more."""
+    def __init__(self, settings: Echo, intake: Intake) -> None:
+        """`intake` is shared by all links."""
         self._settings = settings
-        self._buffer = buffer
+        self._intake = intake
         self._udp = datagrams.opened()
         self._udp.bind(settings.listen)
         self._loop = asyncio.get_running_loop()
@@ -38,7 +39,7 @@ class EchoPort:
         self._udp.close()
 
     def _read(self) -> None:
-        for batch in datagrams.batches(self._udp, self._buffer, READS):
+        for batch in datagrams.batches(self._udp, self._intake.buffer, READS):
             known = any(IPv4Address(batch.source[0]) in one for one in self._settings.sources)
             if known and batch.length <= LONGEST:
-                datagrams.send(self._udp, [memoryview(self._buffer)[: batch.length]], batch.source)
+                datagrams.send(self._udp, [memoryview(self._intake.buffer)[: batch.length]], batch.source)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from udp_over_tcp import datagrams
 from udp_over_tcp.connection import Connection, Outbox, prepared
 from udp_over_tcp.frames import Datagram, framed
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
 from udp_over_tcp.outgoing import OutgoingLink
 from udp_over_tcp.settings import Incoming
@@ -26,19 +27,19 @@ class Caller:
     spoken to before it has spoken again.
     """
 
-    def __init__(self, source: str, settings: Incoming, buffer: bytearray) -> None:
+    def __init__(self, source: str, settings: Incoming, intake: Intake) -> None:
         self.source = source
         self.connection: Connection | None = None
         self._idle = settings.idle
         self._loop = asyncio.get_running_loop()
-        self._buffer = buffer
+        self._intake = intake
         self._udp = datagrams.opened()
         self._udp.connect(settings.forward)
         self._loop.add_reader(self._udp, self._read)
 
     def take(self, tcp: socket.socket) -> Connection:
         """Serve a connection."""
-        self.connection = Connection(tcp, self._deliver, self._buffer, self._idle, Outbox())
+        self.connection = Connection(tcp, self._deliver, self._intake, self._idle, Outbox())
         return self.connection
 
     def close(self) -> None:
@@ -50,8 +51,10 @@ class Caller:
         datagrams.send(self._udp, batch, None)
 
     def _read(self) -> None:
-        batches = datagrams.batches(self._udp, self._buffer, READS)
-        blocks = [framed(memoryview(self._buffer)[: batch.length], batch.size) for batch in batches]
+        blocks = []
+        for batch in datagrams.batches(self._udp, self._intake.buffer, READS):
+            self._intake.came(batch.length)
+            blocks.append(framed(memoryview(self._intake.buffer)[: batch.length], batch.size))
         if blocks and self.connection:
             self.connection.carry(blocks)
 
@@ -59,11 +62,11 @@ class Caller:
 class IncomingLink:
     """One listening TCP port."""
 
-    def __init__(self, settings: Incoming, buffer: bytearray, link_to: Callable[[str], OutgoingLink | None]) -> None:
-        """`buffer` is shared by all links, and holds a batch or more; `link_to` finds the link that leads somewhere."""
+    def __init__(self, settings: Incoming, intake: Intake, link_to: Callable[[str], OutgoingLink | None]) -> None:
+        """`intake` is shared by all links; `link_to` finds the link that leads somewhere."""
         self._link_to = link_to
         self._settings = settings
-        self._buffer = buffer
+        self._intake = intake
         self._callers: set[Caller] = set()
         self._loop = asyncio.get_running_loop()
         self._listener = socket.create_server(settings.listen, backlog=BACKLOG)
@@ -141,7 +144,7 @@ class IncomingLink:
     def _caller(self, source: str) -> Caller:
         """Who called from there before and left, else a new one."""
         waiting = [one for one in self._callers if one.source == source and not one.connection]
-        caller = waiting[0] if waiting else Caller(source, self._settings, self._buffer)
+        caller = waiting[0] if waiting else Caller(source, self._settings, self._intake)
         self._callers.add(caller)
         return caller
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from udp_over_tcp import connect, datagrams
 from udp_over_tcp.connection import Connection, Outbox
 from udp_over_tcp.frames import Datagram, framed
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
 from udp_over_tcp.settings import Outgoing
 
@@ -27,10 +28,10 @@ QUIET = 180  # seconds; a WireGuard session lives no longer (REJECT_AFTER_TIME: 
 class OutgoingLink:
     """One listening UDP port, whose datagrams one TCP connection carries."""
 
-    def __init__(self, settings: Outgoing, buffer: bytearray) -> None:
-        """`buffer` is shared by all links, and holds a batch or more."""
+    def __init__(self, settings: Outgoing, intake: Intake) -> None:
+        """`intake` is shared by all links."""
         self._settings = settings
-        self._buffer = buffer
+        self._intake = intake
         self._outbox = Outbox()
         self._connections: list[Connection] = []
         self._peer = settings.peer
@@ -70,10 +71,11 @@ class OutgoingLink:
 
     def _read(self) -> None:
         blocks = []
-        for batch in datagrams.batches(self._udp, self._buffer, READS):
+        for batch in datagrams.batches(self._udp, self._intake.buffer, READS):
+            self._intake.came(batch.length)
             if batch.source == self._peer or self._may_send(batch.source[0]):
                 self._peer = batch.source
-                blocks.append(framed(memoryview(self._buffer)[: batch.length], batch.size))
+                blocks.append(framed(memoryview(self._intake.buffer)[: batch.length], batch.size))
         if blocks:
             self._carry(blocks)
 
@@ -100,7 +102,7 @@ class OutgoingLink:
 
     def take(self, tcp: socket.socket) -> Connection:
         """Carry over a connection, from now on."""
-        connection = Connection(tcp, self._deliver, self._buffer, self._settings.idle, self._outbox)
+        connection = Connection(tcp, self._deliver, self._intake, self._settings.idle, self._outbox)
         self._outbox = Outbox()
         self._connections.append(connection)
         connection.ended.add_done_callback(lambda _: self._connections.remove(connection))

@@ -4,11 +4,10 @@ from collections.abc import Collection
 
 from udp_over_tcp.echo import EchoPort
 from udp_over_tcp.incoming import IncomingLink
+from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
 from udp_over_tcp.outgoing import OutgoingLink
 from udp_over_tcp.settings import Echo, Link, Outgoing
-
-BUFFER = 1 << 18  # bytes; a batch of UDP, or what TCP has at once
 
 
 class Relay:
@@ -16,7 +15,7 @@ class Relay:
 
     def __init__(self) -> None:
         self._links: dict[Link, OutgoingLink | IncomingLink | EchoPort] = {}
-        self._buffer = bytearray(BUFFER)
+        self._intake = Intake()
 
     async def have(self, wanted: Collection[Link]) -> str:
         """Open and close what differs; what could not be opened, and why, for another try."""
@@ -33,10 +32,10 @@ class Relay:
 
     def _opened(self, link: Link) -> OutgoingLink | IncomingLink | EchoPort:
         if isinstance(link, Outgoing):
-            return OutgoingLink(link, self._buffer)
+            return OutgoingLink(link, self._intake)
         if isinstance(link, Echo):
-            return EchoPort(link, self._buffer)
-        return IncomingLink(link, self._buffer, self._link_to)
+            return EchoPort(link, self._intake)
+        return IncomingLink(link, self._intake, self._link_to)
 
     def _link_to(self, address: str) -> OutgoingLink | None:
         outgoing = (link for link in self._links.values() if isinstance(link, OutgoingLink))
