@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.capture import Frame, capture
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.relays import folder
 from tests.integration.stack import Stack
+from tests.tls_gateway import Gateway, certified, serving
 
 NAME = "itt"
 A, B, RELAY_A, RELAY_B = f"{NAME}-a", f"{NAME}-b", f"{NAME}-mullvad-proxy-a", f"{NAME}-mullvad-proxy-b"
@@ -102,10 +104,10 @@ def test_where_udp_is_blocked_pages_and_pings_pass_all_the_same(over_tcp: Stack,
 
 
 def test_the_link_has_its_own_mtu(over_tcp: Stack, hosts: Hosts) -> None:
-    assert "mtu 1380" in hosts.out(A, "ip", "route", "get", "10.77.0.2")
+    assert "mtu 1376" in hosts.out(A, "ip", "route", "get", "10.77.0.2")
     assert "mtu" not in hosts.out(A, "ip", "route", "get", "10.77.0.3").splitlines()[0]
-    assert hosts.run(B, "ping", "-c1", "-W2", "-M", "do", "-s", "1352", "10.77.0.1")[0] == 0
-    assert hosts.run(B, "ping", "-c1", "-W2", "-M", "do", "-s", "1353", "10.77.0.1")[0] != 0, over_tcp.name
+    assert hosts.run(B, "ping", "-c1", "-W2", "-M", "do", "-s", "1348", "10.77.0.1")[0] == 0
+    assert hosts.run(B, "ping", "-c1", "-W2", "-M", "do", "-s", "1349", "10.77.0.1")[0] != 0, over_tcp.name
 
 
 def test_relays_say_what_they_do_and_have_no_privilege(over_tcp: Stack, hosts: Hosts) -> None:
@@ -189,6 +191,26 @@ def test_a_link_that_chooses_goes_over_to_tcp_when_udp_is_blocked_and_back(over_
 def transports(hosts: Hosts) -> set[str]:
     """What both nodes say of the link."""
     return {hosts.run(node, "cat", "/run/wireguard/transport")[1].strip() for node in (A, B)}
+
+
+def test_gateways_that_take_tls_off_carry_a_link(over_tcp: Stack, hosts: Hosts, tmp_path: Path) -> None:
+    host, fronts = "172.27.0.1", {}
+    for name, relay in (("a", "172.27.128.1"), ("b", "172.27.128.2")):
+        fronts[name] = Gateway(certificate=certified(tmp_path, f"{name}.gateway.example"), to=(relay, 51820))
+    with serving(fronts["a"], host) as port_a, serving(fronts["b"], host) as port_b:
+        nodes: list[dict[str, Any]] = [{"name": "c"}]
+        for name, port in (("b", port_b), ("a", port_a)):
+            tls = {"name": f"{name}.gateway.example", "authorities": fronts[name].certificate.text}
+            nodes.insert(0, {"name": name, "ingress": {"endpoint": f"{host}:{port}", "tls": tls}})
+        over_tcp.up(nodes=nodes)
+        eventually(lambda: bool(hosts.page(CLIENT, SERVER)), 20)
+        before = sum(front.passed for front in fronts.values())
+        assert "0% packet loss" in hosts.out(A, "ping", "-q", "-i", "0.1", "-s", "1000", "-c", "20", "10.77.0.2")
+        assert sum(front.passed for front in fronts.values()) - before > 2 * 20 * 1000, "there and back"
+    assert {name: set(front.asked) for name, front in fronts.items()} == {
+        "a": {"a.gateway.example"},
+        "b": {"b.gateway.example"},
+    }
 
 
 def test_a_link_changes_its_transport_and_no_container_of_a_node_is_replaced(over_tcp: Stack, hosts: Hosts) -> None:

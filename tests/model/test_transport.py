@@ -86,7 +86,7 @@ def test_by_default_all_is_udp_and_there_is_no_relay() -> None:
 
 def test_one_link_over_tcp() -> None:
     mesh = parse(THREE | ONE_LINK)
-    assert mesh.relayed_links == (RelayedLink(between=AB, mtu=1380),)
+    assert mesh.relayed_links == (RelayedLink(between=AB, mtu=1376),)
     assert [node.name for node in mesh.proxied] == ["node-a", "node-b"]
 
 
@@ -100,7 +100,7 @@ def test_a_published_relay_is_beside_every_node() -> None:
     assert [mesh.proxy_host_port(node) for node in mesh.proxied] == [8443, 8444, 8445]
 
 
-@pytest.mark.parametrize(("more", "expected"), [({}, 1380), ({"mtu": 1300}, 1300), ({"mtu": 1420}, 1420)])
+@pytest.mark.parametrize(("more", "expected"), [({}, 1376), ({"mtu": 1300}, 1300), ({"mtu": 1420}, 1420)])
 def test_the_mtu_of_a_link(more: dict[str, Any], expected: int) -> None:
     (link,) = parse(THREE | {"links": [ONE_LINK["links"][0] | more]}).relayed_links
     assert link.mtu == expected
@@ -130,7 +130,7 @@ def test_only_the_pair_is_told_of_its_relays_and_mtu() -> None:
     files = node_files(after, KEYS, after.node("node-a"))
     assert "Endpoint = 172.20.128.1:1026\n" in files["wg0.conf"]
     assert "Endpoint = 172.20.0.4:51820\n" in files["wg0.conf"]
-    assert 'LINK_ROUTES="10.0.0.2:1380 10.64.2.0/24:1380"\n' in files["node.env"]
+    assert 'LINK_ROUTES="10.0.0.2:1376 10.64.2.0/24:1376"\n' in files["node.env"]
 
 
 @given(linked())
@@ -171,12 +171,38 @@ def test_a_link_that_chooses_by_itself_starts_with_udp_and_knows_the_way_over_tc
     key = KEYS.private_key("node-b", 1).public().base64()
     assert files["paths"] == f"node-b 10.0.0.2 {key} 172.20.0.3:51820 172.20.128.1:1026 172.20.128.2/1024\n"
     assert "Endpoint = 172.20.0.3:51820\n" in files["wg0.conf"]
-    assert "10.0.0.2:1380" in files["node.env"]
+    assert "10.0.0.2:1376" in files["node.env"]
     assert [node.name for node in mesh.proxied] == ["node-a", "node-b"]
     assert node_files(mesh, KEYS, mesh.node("node-c"))["paths"] == ""
 
 
+def test_a_gateway_is_where_the_relays_of_the_others_connect_and_may_speak_tls() -> None:
+    tls = {"name": "node-a.gateway.example", "authorities": ""}
+    nodes = [A | {"ingress": GATEWAY | {"tls": tls}}, *THREE["nodes"][1:]]
+    mesh = parse(THREE | ONE_LINK | {"nodes": nodes})
+    here, there = (json.loads(relay.render(mesh, mesh.node(name))) for name in ("node-a", "node-b"))
+    assert [(way["forward"], way["tls"]) for way in there["outgoing"]] == [("gateway.example:443", tls)]
+    assert [(way["forward"], way["tls"]) for way in here["outgoing"]] == [("172.20.128.2:51820", None)]
+    assert here["incoming"][0]["sources"] == ["0.0.0.0/0"], "who comes through a gateway has its address"
+    assert there["incoming"][0]["sources"] == ["172.20.128.1/32"]
+
+
 # --- what is wrong
+
+GATEWAY = {"endpoint": "gateway.example:443"}
+WRONG_INGRESSES: list[tuple[object, list[tuple[str, object]]]] = [
+    ("x:1", [("nodes[0].ingress", "x:1"), ("nodes[0].ingress.endpoint", None)]),
+    ({}, [("nodes[0].ingress.endpoint", None)]),
+    ({"endpoint": "x"}, [("nodes[0].ingress.endpoint", "x")]),
+    ({"endpoint": "x:0"}, [("nodes[0].ingress.endpoint", "x:0")]),
+    ({"endpoint": "x:65536"}, [("nodes[0].ingress.endpoint", "x:65536")]),
+    ({"endpoint": "[::1]:1"}, [("nodes[0].ingress.endpoint", "[::1]:1")]),
+    (GATEWAY | {"tls": {}}, [("nodes[0].ingress.tls.name", None)]),
+    (GATEWAY | {"tls": {"name": "*.x"}}, [("nodes[0].ingress.tls.name", "*.x")]),
+    (GATEWAY | {"tls": {"name": "x", "authorities": "y"}}, [("nodes[0].ingress.tls.authorities", "y")]),
+    (GATEWAY | {"tls": True}, [("nodes[0].ingress.tls", True), ("nodes[0].ingress.tls.name", None)]),
+    (GATEWAY | {"port": 1}, [("nodes[0].ingress.port", 1)]),
+]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +229,11 @@ def test_a_link_that_chooses_by_itself_starts_with_udp_and_knows_the_way_over_tc
         ({"links": [{"between": ["node-a", "node-b"], "transport": "udp", "mtu": 1300}]}, [("links[0].mtu", 1300)]),
         ({"links": [ONE_LINK["links"][0] | {"tls": True}]}, [("links[0].tls", True)]),
         ({"transport": "tcp", "underlayRange": "172.20.0.0/29"}, [("nodes", 3)]),
+        *(
+            (ONE_LINK | {"nodes": [A | {"ingress": value}, *THREE["nodes"][1:]]}, expected)
+            for value, expected in WRONG_INGRESSES
+        ),
+        ({"nodes": [A | {"ingress": GATEWAY}, *THREE["nodes"][1:]]}, [("nodes[0].ingress", GATEWAY)]),
         ({"nodes": [A, {"name": "mullvad-proxy-node-a"}]}, [("nodes[1].name", "mullvad-proxy-node-a")]),
     ],
     ids=repr,

@@ -4,9 +4,7 @@ import asyncio
 import errno
 import random
 import socket
-import ssl
-import subprocess
-from contextlib import closing, suppress
+from contextlib import closing
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from tests.relay.links import (
     server,
     until,
 )
+from tests.tls_gateway import Certificate, Gateway, certified
 
 
 def test_datagrams_of_every_length_cross_both_ways() -> None:
@@ -466,14 +465,8 @@ def test_a_short_question_of_a_peer_is_answered_and_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Certificate and key of relay.example, which vouches for itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    names = ["-subj", "/CN=relay.example", "-addext", "subjectAltName=DNS:relay.example"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    subprocess.run([*command, *names, *files, "-days", "2"], check=True, capture_output=True)
-    return str(folder / "cert.pem"), str(folder / "key.pem")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certified(tmp_path_factory.mktemp("tls"), "relay.example")
 
 
 @pytest.mark.parametrize(
@@ -481,34 +474,16 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     [("relay.example", True, True), ("other.example", True, False), ("relay.example", False, False)],
 )
 def test_tls_is_spoken_with_who_proves_the_name(
-    certificate: tuple[str, str], name: str, *, trusted: bool, carried: bool
+    certificate: Certificate, name: str, *, trusted: bool, carried: bool
 ) -> None:
     asked: list[str | None] = []
-
-    async def gateway(to: tuple[str, int]) -> asyncio.Server:
-        """What takes TLS off and passes the stream on."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        context.sni_callback = lambda _, sni, __: asked.append(sni)
-
-        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(ConnectionError):
-                while data := await reader.read(65536):
-                    writer.write(data)
-                    await writer.drain()
-            writer.close()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            inner_reader, inner_writer = await asyncio.open_connection(*to)
-            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
-
-        return await asyncio.start_server(serve, HOST, 0, ssl=context)
 
     async def story() -> None:
         last = Udp()
         arriving = incoming(last.address)
-        async with running(arriving), await gateway(arriving.listen) as front:
-            tls = Tls(name=name, authorities=certificate[0] if trusted else "")
+        gateway = Gateway(certificate=certificate, to=arriving.listen, asked=asked)
+        async with running(arriving), await gateway.open(HOST) as front:
+            tls = Tls(name=name, authorities=certificate.text if trusted else "")
             leaving = outgoing(front.sockets[0].getsockname(), tls=tls)
             first = Udp(leaving.listen)
             with closing(first.socket), closing(last.socket):

@@ -9,6 +9,7 @@ from typing import Any
 
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
+from vpn.model.ingress import IngressReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
 from vpn.model.transport import MIN_MTU, TransportReader
@@ -33,7 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "workloads": [],
     "access": {},
 }
-NODE_KEYS = ("name", "address")
+NODE_KEYS = ("name", "address", "ingress")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -77,6 +78,7 @@ def parse(
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     relayed_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
+    ingresses = IngressReader(reader).ingresses(node_entries, {name for link in relayed_links for name in link.between})
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
@@ -98,6 +100,7 @@ def parse(
         access=access,
         relayed_links=relayed_links,
         proxy_port=proxy_port,
+        ingresses=ingresses,
     )
 
 

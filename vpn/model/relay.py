@@ -1,6 +1,7 @@
 """The settings of the relay beside a node, as JSON. They hold no secret: what it carries is encrypted."""
 
 import json
+from dataclasses import asdict
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -25,13 +26,14 @@ def render(topology: Topology, node: Node) -> str:
 
 
 def _outgoing(topology: Topology, node: Node, peer: Node) -> dict[str, Any]:
+    ingress = topology.ingresses.get(peer.name)
     return {
         "listen": topology.relay_endpoint(node, peer),
-        "forward": f"{topology.proxy_address(peer)}:{topology.listen_port}",
+        "forward": topology.proxy_endpoint(peer),
         "sources": [f"{node.underlay}/32"],
         "idle": IDLE,
         "peer": f"{node.underlay}:{topology.listen_port}",
-        "tls": None,
+        "tls": asdict(ingress.tls) if ingress and ingress.tls else None,
     }
 
 
@@ -42,12 +44,14 @@ def _echo(topology: Topology, node: Node) -> dict[str, Any]:
 
 
 def _incoming(topology: Topology, node: Node) -> dict[str, Any]:
+    """For the peers' relays; for anybody, where the port is published or a gateway hides who comes."""
+    ingress = topology.ingresses.get(node.name)
     peers = [f"{topology.proxy_address(peer)}/32" for peer in topology.peers_of(node) if topology.link(node, peer)]
     return {
         "listen": f"{topology.proxy_address(node)}:{topology.listen_port}",
         "forward": f"{node.underlay}:{topology.listen_port}",
-        "sources": [str(ANYBODY)] if topology.proxy_host_port(node) else peers,
+        "sources": [str(ANYBODY)] if topology.proxy_host_port(node) or ingress else peers,
         "idle": IDLE,
         "connections": CONNECTIONS,
-        "connectionsOfOne": CONNECTIONS_OF_ONE,
+        "connectionsOfOne": CONNECTIONS if ingress else CONNECTIONS_OF_ONE,
     }

@@ -1,10 +1,12 @@
 """The mesh as one value: nodes, their sites and workloads, and who is whose peer."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
+from vpn.model.ingress import Ingress
 from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
@@ -81,6 +83,8 @@ class Topology:
     """The pairs that speak over TCP, or can; all others speak UDP."""
     proxy_port: int = 0
     """TCP port on the Docker host of the relay beside the node with the first address; 0 publishes none."""
+    ingresses: Mapping[str, Ingress] = field(default_factory=dict)
+    """Gateways in front of relays, by the node's name."""
 
     @property
     def mesh_ranges(self) -> tuple[IPv4Network, ...]:
@@ -123,6 +127,11 @@ class Topology:
     def proxy_host_port(self, node: Node) -> int | None:
         """TCP port of its relay on the Docker host; None when nothing is published."""
         return self.proxy_port + self.number(node) - 1 if self.proxy_port else None
+
+    def proxy_endpoint(self, node: Node) -> str:
+        """Where the relays of the others reach its relay."""
+        ingress = self.ingresses.get(node.name)
+        return ingress.endpoint if ingress else f"{self.proxy_address(node)}:{self.listen_port}"
 
     def relay_endpoint(self, node: Node, peer: Node) -> str:
         """Where a node sends what its relay shall carry to a peer."""

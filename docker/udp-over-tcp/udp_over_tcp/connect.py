@@ -27,7 +27,7 @@ async def connected(to: Address, tls: Tls | None) -> socket.socket:
 
 
 async def _wrapped(tcp: socket.socket, tls: Tls) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=tls.authorities or None)
+    context = ssl.create_default_context(cadata=tls.authorities or None)
     wrapped = context.wrap_socket(tcp, server_hostname=tls.name, do_handshake_on_connect=False)
     try:
         await _shaken(wrapped)

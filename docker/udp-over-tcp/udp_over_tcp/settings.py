@@ -24,7 +24,7 @@ class Tls:
     name: str
     """Sent as SNI (RFC 6066, 3), and what the certificate must be for."""
     authorities: str = ""
-    """File of certificates that are trusted; empty for the system's."""
+    """Certificates that are trusted, as PEM; empty for the system's."""
 
 
 @dataclass(frozen=True, kw_only=True)
