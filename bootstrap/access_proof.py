@@ -43,7 +43,8 @@ class Gate:
     def await_members(self, address: str, *, inside: bool) -> float:
         """Wait until every node has a member at an address, or none has; return how long that took, in seconds."""
         started = time.monotonic()
-        while any(self._has(node["container"], address) != inside for node in self.outputs["nodes"].values()):
+        nodes = [node["container"] for node in self.outputs["nodes"].values() if node["members"]]
+        while any(self._has(node, address) != inside for node in nodes):
             if time.monotonic() - started > WAIT_SECONDS:
                 change = "admitted" if inside else "put out"
                 raise BootstrapError(f"{address} was not {change} by every node within {WAIT_SECONDS} s", fix=FIX)

@@ -16,6 +16,7 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
             "hostPort": node.host_port,
             "proxyPort": topology.proxy_host_port(node),
             "site": str(node.site),
+            "members": topology.admits_members(node),
             "publicKey": public_keys[node.name],
         }
         for node in topology.nodes

@@ -60,6 +60,7 @@ OUTPUTS: dict[str, Any] = {
             "hostPort": 51820,
             "proxyPort": None,
             "site": "10.64.1.0/24",
+            "members": True,
             "publicKey": "BLWV2dMEZgI15/DBn3kBEiUskykrMt2Y1SeBJZcoQxQ=",
         },
         "node-b": {
@@ -69,6 +70,7 @@ OUTPUTS: dict[str, Any] = {
             "hostPort": 51821,
             "proxyPort": None,
             "site": "10.64.2.0/24",
+            "members": False,
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
     },
@@ -133,7 +135,7 @@ def test_a_preview_registers_the_same_resources_so_none_depends_on_an_output(dev
 
 
 def test_a_workload_may_come_from_a_registry() -> None:
-    engine = Engine().up(DEV | {"workloads": [WEB | {"command": ["nginx", "-g", "daemon off;"]}]})
+    engine = Engine().up(DEV | {"services": [], "workloads": [WEB | {"command": ["nginx", "-g", "daemon off;"]}]})
     assert engine.find("RemoteImage", "web").inputs == {"name": "nginx:1.29", "keepLocally": True}
     assert engine.find("Container", "web").inputs["command"] == ["nginx", "-g", "daemon off;"]
 
@@ -195,7 +197,7 @@ def test_what_is_only_in_the_files_of_the_nodes_changes_only_the_carrier(dev: En
 
 
 def test_an_earlier_node_that_leaves_moves_no_other() -> None:
-    config = DEV | {"nodes": [A, B, C], "workloads": [WEB]}
+    config = DEV | {"services": [], "nodes": [A, B, C], "workloads": [WEB]}
     before = Engine().up(config)
     after = Engine(previous=before.outputs["Stack"]).up(config | {"nodes": [B, C]})
     assert after.outputs["Stack"]["nodes"] == {
@@ -205,7 +207,7 @@ def test_an_earlier_node_that_leaves_moves_no_other() -> None:
 
 
 def test_an_earlier_workload_that_leaves_moves_no_other() -> None:
-    config = DEV | {"workloads": [WEB | {"name": "first"}, WEB | {"name": "second"}]}
+    config = DEV | {"services": [], "workloads": [WEB | {"name": "first"}, WEB | {"name": "second"}]}
     before = Engine().up(config)
     after = Engine(previous=before.outputs["Stack"]).up(config | {"workloads": config["workloads"][1:]})
     assert after.find("Container", "second") == before.find("Container", "second")

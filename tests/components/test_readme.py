@@ -12,7 +12,8 @@ README = (PROJECT / "README.md").read_text()
 def test_the_table_lists_every_key_with_its_default() -> None:
     rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
     expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
-    assert rows == {**expected, "workloads": "none", "links": "none", "access": "nobody", "proxyPort": "0"}
+    none = dict.fromkeys(("workloads", "links", "services", "groups", "rules", "tests"), "none")
+    assert rows == {**expected, **none, "access": "nobody", "proxyPort": "0"}
 
 
 def test_the_table_of_access_lists_every_key_with_its_default() -> None:

@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpn.model.access import Access
 from vpn.model.keys import KeyRing
+from vpn.model.policy import Ports, Service, open_policy
 from vpn.model.topology import Node, Topology, Workload
 
 SEED = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
@@ -34,6 +35,7 @@ ACCESS = Access(
     tick=1,
     max_head_age=0,
 )
+PAGE = Service(name="page", at="nginx-server", node="node-a", ports=(Ports(protocol="tcp", first=80, last=80),))
 MESH = Topology(
     name="wireguard",
     domain="vpn.dstack",
@@ -49,5 +51,6 @@ MESH = Topology(
         Workload(name="nginx-server", node="node-a", address=IPv4Address("10.64.1.3"), build="docker/nginx"),
         Workload(name="test-client", node="node-b", address=IPv4Address("10.64.2.3"), build="docker/test-client"),
     ),
+    policy=open_policy(("node-a", "node-b"), (PAGE,)),
     access=ACCESS,
 )

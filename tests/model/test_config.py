@@ -18,7 +18,7 @@ from vpn.model.topology import Node, Topology, Workload
 
 A, B = {"name": "node-a"}, {"name": "node-b"}
 WEB = {"name": "web", "node": "node-a", "image": "nginx"}
-BASE = DEV | {"workloads": [], "access": {}}
+BASE = DEV | {"workloads": [], "services": [], "access": {}}
 
 Config = dict[str, Any]
 Previous = Mapping[str, str]
@@ -66,7 +66,7 @@ def test_every_key_has_a_description_and_a_default_but_the_nodes() -> None:
     ],
 )
 def test_right(change: Config) -> None:
-    assert isinstance(parse(DEV | change), Topology)
+    assert isinstance(parse(DEV | {"services": []} | change), Topology)
 
 
 def test_no_host_port_publishes_nothing() -> None:
@@ -169,7 +169,10 @@ def test_a_mistake(change: Config, expected: list[tuple[str, object]]) -> None:
     assert mistakes(BASE | change) == expected
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in ("links", "workloads", "access")])
+LISTS = ("links", "workloads", "services", "rules", "tests")
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in (*LISTS, "access")])
 def test_a_key_without_a_value(key: str) -> None:
     assert (key, None) in mistakes(DEV | {key: None})
 
@@ -181,17 +184,17 @@ def test_a_key_left_out_has_the_default_that_the_schema_shows() -> None:
 
 def test_a_site_that_is_full() -> None:
     workloads = [WEB | {"name": f"web-{number}"} for number in range(253)]
-    assert len(parse(DEV | {"workloads": workloads[:252]}).workloads) == 252
-    assert mistakes(DEV | {"workloads": workloads}) == [("workloads", 253)]
+    assert len(parse(DEV | {"services": [], "workloads": workloads[:252]}).workloads) == 252
+    assert mistakes(DEV | {"services": [], "workloads": workloads}) == [("workloads", 253)]
 
 
 @pytest.mark.parametrize("source", [{"image": 5, "build": "web"}, {"image": "nginx", "build": ["web"]}])
 def test_a_source_that_is_no_text_is_refused_beside_one_that_is(source: Config) -> None:
-    assert len(mistakes(DEV | {"workloads": [{"name": "web", "node": "node-a"} | source]})) == 1
+    assert len(mistakes(DEV | {"services": [], "workloads": [{"name": "web", "node": "node-a"} | source]})) == 1
 
 
 def test_a_folder_that_cannot_be_built() -> None:
-    config = DEV | {"workloads": [WEB, {"name": "own", "node": "node-a", "build": "docker/own"}]}
+    config = DEV | {"services": [], "workloads": [WEB, {"name": "own", "node": "node-a", "build": "docker/own"}]}
     with pytest.raises(ConfigError) as caught:
         parse(config, can_build=lambda folder: folder != "docker/own")
     assert [problem.path for problem in caught.value.problems] == ["workloads[1].build"]
@@ -204,7 +207,7 @@ LATE: Config = {"mtu": 9000, "hostPort": 65535, "workloads": [{"name": "own", "n
 
 def test_what_only_numbering_finds_is_in_the_same_report() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(DEV | LATE, can_build=lambda _: False)
+        parse(DEV | {"services": []} | LATE, can_build=lambda _: False)
     assert [problem.path for problem in caught.value.problems] == ["mtu", "workloads[0].build", "hostPort"]
 
 
@@ -249,7 +252,7 @@ the configuration has 12 mistakes; nothing was touched
 
 def test_many_mistakes_are_one_report() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(DEV | MANY)
+        parse(DEV | {"services": []} | MANY)
     assert str(caught.value) == REPORT
 
 
@@ -376,4 +379,4 @@ def test_no_node_breaks_the_parser(node: Config) -> None:
     )
 )
 def test_no_workload_breaks_the_parser(workload: Config) -> None:
-    check(DEV | {"workloads": [workload]})
+    check(DEV | {"services": [], "workloads": [workload]})

@@ -12,6 +12,7 @@ HOSTS = """\
 10.0.0.2 node-b.vpn.dstack node-b
 10.64.1.3 nginx-server.vpn.dstack nginx-server
 10.64.2.3 test-client.vpn.dstack test-client
+10.64.1.3 page.vpn.dstack page
 """
 
 

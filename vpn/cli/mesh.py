@@ -46,8 +46,8 @@ class Mesh:
             raise CliError(reason, fix=f"use a pass from 1 to {self.capacity}, or widen access.memberRange") from None
 
     def peers(self, published_at: str | None) -> list[MemberPeer]:
-        """Every node: at its address on the Docker host, or at the port published on a host of this name."""
-        return [self._peer(name, node, published_at) for name, node in self.nodes.items()]
+        """Every node with something for members: at its own address, or at the port published on a host."""
+        return [self._peer(name, node, published_at) for name, node in self.nodes.items() if node["members"]]
 
     def _peer(self, name: str, node: Mapping[str, Any], published_at: str | None) -> MemberPeer:
         if published_at and node["hostPort"] is None:

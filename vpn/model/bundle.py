@@ -76,6 +76,6 @@ def _environment(topology: Topology, node: Node) -> str:
     if relayed:
         routes = [f"{range_}:{link.mtu}" for peer, link in relayed for range_ in (peer.address, peer.site)]
         values["LINK_ROUTES"] = f'"{" ".join(routes)}"'
-    if topology.access:
+    if topology.access and topology.admits_members(node):
         values["MEMBER_RANGE"] = topology.access.member_range
     return "".join(f"{key}={value}\n" for key, value in values.items())

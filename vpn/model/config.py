@@ -9,14 +9,16 @@ from typing import Any
 
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
+from vpn.model.grants import broken
 from vpn.model.ingress import IngressReader
+from vpn.model.policy_reader import PolicyReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
 from vpn.model.transport import MIN_MTU, TransportReader
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "transport")
 NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration")
-KEYS = (*TEXT_KEYS, *NUMBER_KEYS, "nodes", "links", "workloads", "access")
+KEYS = (*TEXT_KEYS, *NUMBER_KEYS, "nodes", "links", "workloads", "services", "groups", "rules", "tests", "access")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
@@ -32,6 +34,10 @@ DEFAULTS: Mapping[str, Any] = {
     "keyGeneration": 1,
     "links": [],
     "workloads": [],
+    "services": [],
+    "groups": {},
+    "rules": [],
+    "tests": [],
     "access": {},
 }
 NODE_KEYS = ("name", "address", "ingress")
@@ -79,6 +85,7 @@ def parse(
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     relayed_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
     ingresses = IngressReader(reader).ingresses(node_entries, {name for link in relayed_links for name in link.between})
+    policy, expectations = _policy_reader(reader, node_entries, workload_entries).read()
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
@@ -90,18 +97,23 @@ def parse(
     )
     workloads = _workloads(reader, nodes, workload_entries, previous or {})
     reader.stop_if_wrong()
-    return Topology(
+    topology = Topology(
         **values,
         vpn_range=ranges.vpn,
         underlay_range=ranges.underlay,
         site_range=ranges.sites,
         nodes=nodes,
         workloads=workloads,
+        policy=policy,
+        expectations=expectations,
         access=access,
         relayed_links=relayed_links,
         proxy_port=proxy_port,
         ingresses=ingresses,
     )
+    _check_expectations(reader, topology)
+    reader.stop_if_wrong()
+    return topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +145,20 @@ class _Assignment:
     def within(self, network: IPv4Network, usable: range) -> dict[str, int]:
         before = {name: number_in(network, address) for name, address in self.previous.items()}
         return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
+
+
+def _policy_reader(reader: Reader, nodes: Entries, workloads: Entries) -> PolicyReader:
+    places = {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
+    return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places)
+
+
+def _check_expectations(reader: Reader, topology: Topology) -> None:
+    for one, ports in broken(topology, topology.expectations):
+        what = f"{one.source} to {one.target}, {ports}"
+        reason, fix = "is allowed", "change the rules so that none lets it pass, or expect: allow"
+        if one.allow:
+            reason, fix = "is denied", "add a rule that lets it pass, or expect: deny"
+        reader.wrong(one.path, what, reason, fix)
 
 
 def _names(entries: Entries) -> list[str]:

@@ -1,24 +1,44 @@
 """The packet filter of a node, as text for nft(8).
 
-It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere.
+It makes the node the boundary of its site: what is for the mesh goes through the tunnel or nowhere, and only as the
+policy says, on the way out as well as on the way in. Connections are judged by who opened them. The mark of one that
+passed names the policy, so that a new policy judges all of them anew.
 Encrypted packets are not tracked: WireGuard knows its peers, and they are most of what a node sees.
 """
 
 from collections.abc import Iterable
+from hashlib import sha256
 from ipaddress import IPv4Network
 
+from vpn.model.grants import Grant, grants
 from vpn.model.topology import INTERFACE, Node, Topology
 
 TABLE = "dstack_vpn"
+PAIR, WITH_PORT = "ipv4_addr . ipv4_addr", "ipv4_addr . ipv4_addr . inet_proto . inet_service"
+DOCKER_RESOLVER = "127.0.0.11"
 
 
 def render(topology: Topology, node: Node) -> str:
     """A ruleset that replaces the node's own table in one transaction and leaves Docker's tables alone."""
     mesh, closed = _set(topology.mesh_ranges), _set((*topology.mesh_ranges, topology.underlay_range))
+    sets = _policy(topology, node)
+    to_own_resolver = f"dnat ip to {node.gateway}"
+    mark = f"0x{sha256(sets.encode()).hexdigest()[:7]}1"
     return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
+{sets}\
+    chain rules {{
+        ct mark {mark} accept
+        ct state related accept
+        ct original ip saddr . ct original ip daddr @open goto granted
+        meta l4proto icmp ct original ip saddr . ct original ip daddr @ping goto granted
+        ct original ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst @ports goto granted
+    }}
+    chain granted {{
+        ct mark set {mark} accept
+    }}
     chain encrypted_in {{
         type filter hook prerouting priority raw; policy accept;
         udp dport {topology.listen_port} ip daddr {node.underlay} notrack
@@ -27,20 +47,32 @@ table inet {TABLE} {{
         type filter hook output priority raw; policy accept;
         udp sport {topology.listen_port} ip saddr {node.underlay} notrack
     }}
+    chain own_names {{
+        type nat hook output priority -110; policy accept;
+        ip daddr {DOCKER_RESOLVER} meta l4proto {{ tcp, udp }} th dport 53 meta skuid != nobody {to_own_resolver}
+    }}
     chain input {{
         type filter hook input priority filter; policy drop;
         udp dport {topology.listen_port} ip daddr {node.underlay} accept
+        iifname "{INTERFACE}" goto rules
         ct state established,related accept
         iifname "lo" accept
         meta l4proto icmp accept
         ip saddr {node.site} meta l4proto {{ tcp, udp }} th dport 53 accept
     }}
+    chain output {{
+        type filter hook output priority filter; policy accept;
+        oifname "{INTERFACE}" jump rules
+        oifname "{INTERFACE}" reject with icmpx admin-prohibited
+    }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
         tcp flags syn tcp option maxseg size set rt mtu
+        iifname "{INTERFACE}" ip daddr {node.site} jump rules
+        iifname "{INTERFACE}" drop
+        ip saddr {node.site} oifname "{INTERFACE}" jump rules
+        oifname "{INTERFACE}" reject with icmpx admin-prohibited
         ct state established,related accept
-        iifname "{INTERFACE}" ip daddr {node.site} accept
-        ip saddr {node.site} oifname "{INTERFACE}" accept
         ip daddr {closed} drop
         ip saddr {node.site} accept
     }}
@@ -50,6 +82,39 @@ table inet {TABLE} {{
     }}
 }}
 """
+
+
+def _policy(topology: Topology, node: Node) -> str:
+    """What concerns a node, as one set of pairs, one of pairs that may ping, and one with ports."""
+    known = [grant for grant in grants(topology) if _concerns(grant, node)]
+    everything = {_pair(grant) for grant in known if grant.ports is None}
+    ports = {f"{_pair(grant)} . {grant.ports.protocol} . {grant.ports.range}" for grant in known if grant.ports}
+    pings = {_pair(grant) for grant in known} | ({*_tunnels(topology, node)} if not topology.policy.is_open else set())
+    return (
+        _named("open", PAIR, everything) + _named("ping", PAIR, pings - everything) + _named("ports", WITH_PORT, ports)
+    )
+
+
+def _concerns(grant: Grant, node: Node) -> bool:
+    mine, theirs = (IPv4Network(node.address), node.site), (grant.source, grant.target)
+    return any(one.overlaps(other) for one in mine for other in theirs)
+
+
+def _tunnels(topology: Topology, node: Node) -> Iterable[str]:
+    """Both ends of a tunnel may ping each other: so a node learns which of its paths work."""
+    for peer in topology.peers_of(node):
+        yield f"{node.address} . {peer.address}"
+        yield f"{peer.address} . {node.address}"
+
+
+def _pair(grant: Grant) -> str:
+    return " . ".join(str(one).removesuffix("/32") for one in (grant.source, grant.target))
+
+
+def _named(name: str, kind: str, elements: Iterable[str]) -> str:
+    listed = ",\n            ".join(sorted(elements))
+    content = f"        elements = {{\n            {listed}\n        }}\n" if listed else ""
+    return f"    set {name} {{\n        type {kind}; flags interval\n{content}    }}\n"
 
 
 def _set(ranges: Iterable[IPv4Network]) -> str:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
 from vpn.model.ingress import Ingress
+from vpn.model.policy import MEMBERS, Expectation, Policy
 from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
@@ -58,7 +59,7 @@ class Node:
 class Topology:
     """A checked mesh; every generated file and every resource is a view on it.
 
-    Full mesh: every node is a peer of every other.
+    Full mesh: every node is a peer of every other that it may talk to.
     """
 
     name: str
@@ -77,6 +78,10 @@ class Topology:
     key_generation: int
     nodes: tuple[Node, ...]
     workloads: tuple[Workload, ...]
+    policy: Policy
+    """Who may talk to whom."""
+    expectations: tuple[Expectation, ...] = ()
+    """What the policy is said to do; checked."""
     access: Access | None = None
     """Who else may join; None: nobody."""
     relayed_links: tuple[RelayedLink, ...] = ()
@@ -103,7 +108,16 @@ class Topology:
 
     def peers_of(self, node: Node) -> tuple[Node, ...]:
         """The nodes it has a tunnel with, in the mesh's order."""
-        return tuple(peer for peer in self.nodes if peer.name != node.name)
+        return tuple(peer for peer in self.nodes if peer != node and self.policy.talk(node.name, peer.name))
+
+    def admits_members(self, node: Node) -> bool:
+        """Whether members have a tunnel to a node: something there is for them."""
+        return self.access is not None and self.policy.reaches(MEMBERS, node.name)
+
+    def address(self, name: str) -> IPv4Address:
+        """Where a node or a workload is on the mesh. Raises KeyError."""
+        places = {node.name: node.address for node in self.nodes}
+        return (places | {workload.name: workload.address for workload in self.workloads})[name]
 
     def link(self, one: Node, other: Node) -> RelayedLink | None:
         """How two nodes speak over TCP; None if they never do."""
