@@ -14,6 +14,7 @@ async def main() -> pulumi.Inputs:
         "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
         "mesh": mesh.identity,
         "workloads": outputs.workloads(topology),
+        "tests": outputs.tests(topology),
         "access": outputs.access(topology),
     }
 

@@ -53,6 +53,7 @@ def outputs() -> dict[str, Any]:
     """The outputs of the dev stack, but for its chain."""
     copy: dict[str, Any] = json.loads(json.dumps(OUTPUTS))
     for name, node in copy["nodes"].items():
+        node["members"] = True
         node["publicKey"] = {"node-a": "A", "node-b": "B"}[name] * 42 + "A="
     copy["access"] |= {"memberRange": RANGE}
     return copy

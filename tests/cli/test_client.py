@@ -44,6 +44,17 @@ def test_every_node_is_a_peer_at_its_address(minted: Vpn) -> None:
     ]
 
 
+def test_a_node_with_nothing_for_members_is_no_peer(minted: Vpn, outputs: dict[str, Any]) -> None:
+    outputs["nodes"]["node-b"]["members"] = False
+    minted.mesh.write_text(json.dumps(outputs))
+    config = minted.told("client", "config", "7", "--account", "1", "--dns")
+    assert re.findall("^Endpoint = (.*)$", config, re.MULTILINE) == ["172.20.0.2:51820"]
+    assert "\nDNS = 10.0.0.1, vpn.dstack\n" in config
+    outputs["nodes"]["node-a"]["members"] = False
+    minted.mesh.write_text(json.dumps(outputs))
+    assert "no node has anything for members" in minted.refused("client", "config", "7", "--account", "1")
+
+
 def test_from_elsewhere_nodes_are_reached_at_the_published_ports(minted: Vpn) -> None:
     config = minted.told("client", "config", "7", "--account", "1", "--host", "vpn.example.org")
     assert re.findall("^Endpoint = (.*)$", config, re.MULTILINE) == ["vpn.example.org:51820", "vpn.example.org:51821"]

@@ -60,6 +60,7 @@ OUTPUTS: dict[str, Any] = {
             "hostPort": 51820,
             "proxyPort": None,
             "site": "10.64.1.0/24",
+            "peers": ["node-b"],
             "members": True,
             "publicKey": "BLWV2dMEZgI15/DBn3kBEiUskykrMt2Y1SeBJZcoQxQ=",
         },
@@ -70,6 +71,7 @@ OUTPUTS: dict[str, Any] = {
             "hostPort": 51821,
             "proxyPort": None,
             "site": "10.64.2.0/24",
+            "peers": ["node-a"],
             "members": False,
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
@@ -79,9 +81,11 @@ OUTPUTS: dict[str, Any] = {
         "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
         "test-client": {"node": "node-b", "address": "10.64.2.3"},
     },
+    "tests": [],
     "access": {
         "memberRange": "10.65.0.0/24",
         "mtu": 1420,
+        "domain": "vpn.dstack",
         "contract": "0x5fbdb2315678afecb367f032d93f642f64180aa3",
         "rpcUrl": "http://127.0.0.1:8545",
     },
@@ -200,9 +204,9 @@ def test_an_earlier_node_that_leaves_moves_no_other() -> None:
     config = DEV | {"services": [], "nodes": [A, B, C], "workloads": [WEB]}
     before = Engine().up(config)
     after = Engine(previous=before.outputs["Stack"]).up(config | {"nodes": [B, C]})
-    assert after.outputs["Stack"]["nodes"] == {
-        name: node for name, node in before.outputs["Stack"]["nodes"].items() if name != "node-a"
-    }
+    kept = {name: node for name, node in before.outputs["Stack"]["nodes"].items() if name != "node-a"}
+    fewer = {name: node | {"peers": [one for one in node["peers"] if one != "node-a"]} for name, node in kept.items()}
+    assert after.outputs["Stack"]["nodes"] == fewer
     assert containers(after) == {name: one for name, one in containers(before).items() if name != "node-a"}
 
 

@@ -29,6 +29,9 @@ CONFIG: dict[str, Any] = {
         {"name": "ita-server", "node": "a", "build": "docker/nginx"},
         {"name": "ita-client", "node": "b", "build": "docker/test-client"},
     ],
+    "services": [
+        {"name": f"ita-web-{node}", "at": at, "ports": 80} for node, at in (("a", "ita-server"), ("b", "ita-client"))
+    ],
     "access": {"enabled": True, "memberRange": "10.75.0.0/20", "gateRange": "10.76.0.0/28", "chainPort": 58545},
 }
 PAGE = "http://10.74.1.3"

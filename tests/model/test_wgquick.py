@@ -31,5 +31,10 @@ def test_the_file_of_a_member() -> None:
     assert render(KEY, IPv4Address("10.65.0.7"), 1420, [PEER]) == FILE
 
 
+def test_a_device_that_asks_the_nodes_for_names() -> None:
+    text = render(KEY, IPv4Address("10.65.0.7"), 1420, [PEER], ["10.0.0.1", "vpn.dstack"])
+    assert text == FILE.replace("MTU = 1420\n", "MTU = 1420\nDNS = 10.0.0.1, vpn.dstack\n")
+
+
 def test_every_node_is_a_peer() -> None:
     assert render(KEY, IPv4Address("10.65.0.7"), 1420, [PEER, PEER]).count("[Peer]") == 2

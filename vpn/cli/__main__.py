@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from vpn.cli import client, passes
+from vpn.cli.check import check
 from vpn.cli.failure import CliError
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(passes.app, name="pass")
 app.add_typer(client.app, name="client")
+app.command()(check)
 
 
 def main(arguments: Sequence[str]) -> int:

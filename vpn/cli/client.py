@@ -45,12 +45,16 @@ def config(  # noqa: PLR0913 (its options)
         ),
     ] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Print a QR code for WireGuard's app instead.")] = False,
+    dns: Annotated[
+        bool, typer.Option("--dns", help="Let the device ask the nodes for names, the mesh's and others.")
+    ] = False,
 ) -> Answer:
     """Print a wg-quick file. Its key is made here, is in that file only, and its public half is bound to the pass."""
     session = Session(options)
     address, peers = session.mesh.address(token), session.mesh.peers(host)
+    resolvers = (*(str(peer.allowed[0].network_address) for peer in peers), session.mesh.domain) if dns else ()
     key = _read(key_file) if key_file else PrivateKey(clamp(os.urandom(KEY_BYTES)))
-    text = wgquick.render(key, address, session.mesh.mtu, peers)
+    text = wgquick.render(key, address, session.mesh.mtu, peers, resolvers)
     shown = _code(text) if qr else text  # all that can fail comes before the binding, or the key would be lost
     data = {"token": token, "address": str(address), "publicKey": key.public().base64(), "config": text}
     if output is None:

@@ -18,6 +18,7 @@ from vpn.model.wgquick import MemberPeer
 PROJECT = Path(__file__).resolve().parents[2]
 STANDARD_INPUT = "-"
 FILE_FIX = "write it with: pulumi stack output --json >mesh.json"
+SERVICE_FIX = "declare a service, or a rule from members, in the stack's config, and run `pulumi up`"
 STACK_FIX = "run `make up` or `pulumi up` first, choose a stack with --stack, or name a file of outputs with --mesh"
 
 
@@ -30,6 +31,7 @@ class Mesh:
     contract: str
     rpc_url: str | None
     """Of the embedded chain; None if there is a real one."""
+    domain: str
     nodes: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -47,7 +49,10 @@ class Mesh:
 
     def peers(self, published_at: str | None) -> list[MemberPeer]:
         """Every node with something for members: at its own address, or at the port published on a host."""
-        return [self._peer(name, node, published_at) for name, node in self.nodes.items() if node["members"]]
+        peers = [self._peer(name, node, published_at) for name, node in self.nodes.items() if node["members"]]
+        if not peers:
+            raise CliError("no node has anything for members", fix=SERVICE_FIX)
+        return peers
 
     def _peer(self, name: str, node: Mapping[str, Any], published_at: str | None) -> MemberPeer:
         if published_at and node["hostPort"] is None:
@@ -62,12 +67,16 @@ class Mesh:
 
 def read(source: str | None, stack: str) -> Mesh:
     """The mesh of a file of outputs ("-": standard input), else of a stack. Raises CliError."""
-    outputs = _of_stack(stack) if source is None else _of_file(source)
     try:
-        return _mesh(outputs)
+        return _mesh(outputs(source, stack))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         place = f"stack {stack}" if source is None else source
         raise CliError(f"{place} has no outputs of a mesh ({error!r})", fix=FILE_FIX) from None
+
+
+def outputs(source: str | None, stack: str) -> Any:
+    """Those of a file ("-": standard input), else of a stack. Raises CliError."""
+    return _of_stack(stack) if source is None else _of_file(source)
 
 
 def _mesh(outputs: Mapping[str, Any]) -> Mesh:
@@ -82,6 +91,7 @@ def _mesh(outputs: Mapping[str, Any]) -> Mesh:
         mtu=int(access["mtu"]),
         contract=str(access["contract"]),
         rpc_url=access["rpcUrl"],
+        domain=str(access["domain"]),
         nodes=dict(outputs["nodes"]),
     )
 

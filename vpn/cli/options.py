@@ -13,16 +13,19 @@ import typer
 from rich.console import Console, RenderableType
 
 WIDTH = 150  # characters, where there is no terminal to ask
+StackOption = Annotated[str, typer.Option(help="Stack whose outputs describe the mesh.")]
+MeshOption = Annotated[
+    str | None, typer.Option("--mesh", metavar="FILE", help="Outputs of the stack as a JSON file; '-': standard input.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of every command; the field's annotation is the option."""
+    """The options of every command that speaks with a chain; the field's annotation is the option."""
 
-    stack: Annotated[str, typer.Option(help="Stack whose outputs describe the mesh.")] = "dev"
-    mesh: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Outputs of the stack as a JSON file; '-': standard input.")
-    ] = None
+    stack: StackOption = "dev"
+    mesh: MeshOption = None
     rpc: Annotated[
         str | None,
         typer.Option(metavar="URL|@FILE", help="JSON-RPC endpoint of a real chain; @FILE reads a secret one."),
@@ -37,7 +40,7 @@ class Options:
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Password of the keystore; else it is asked for.")
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    as_json: JsonOption = False
 
 
 @dataclass(frozen=True)

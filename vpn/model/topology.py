@@ -130,6 +130,10 @@ class Topology:
         named = {name for link in self.relayed_links for name in link.between}
         return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
 
+    def container(self, name: str) -> str:
+        """Name of the container of a node or a workload."""
+        return name if any(workload.name == name for workload in self.workloads) else f"{self.name}-{name}"
+
     def number(self, node: Node) -> int:
         """Which host of the VPN's range it is."""
         return host_number(self.vpn_range, node.address)

@@ -21,9 +21,16 @@ class MemberPeer:
     """host:port"""
 
 
-def render(key: PrivateKey, address: IPv4Address, mtu: int, peers: Iterable[MemberPeer]) -> str:
-    """What `wg-quick up` reads: the member's own key and address, and one section for every node."""
+def render(
+    key: PrivateKey, address: IPv4Address, mtu: int, peers: Iterable[MemberPeer], resolvers: Iterable[str] = ()
+) -> str:
+    """What `wg-quick up` reads: the member's own key and address, and one section for every node.
+
+    `resolvers`: addresses of resolvers, and domains to search; wg-quick(8) hands them to resolvconf(8).
+    """
     interface = f"[Interface]\nPrivateKey = {key.base64()}\nAddress = {address}/32\nMTU = {mtu}\n"
+    if resolvers:
+        interface += f"DNS = {', '.join(resolvers)}\n"
     return "\n".join([interface, *map(_peer, peers)])
 
 
