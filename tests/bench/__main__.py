@@ -18,11 +18,11 @@ from pathlib import Path
 
 from docker.errors import DockerException
 
-from tests.bench import compose, engine, scale, table, throughput, transport
+from tests.bench import compose, engine, policy, scale, table, throughput, transport
 from tests.bench.shell import BenchError, say
 from tests.bench.stack import Stack, config, node_image
 
-PARTS = ("throughput", "transport", "compose", "scale")
+PARTS = ("throughput", "transport", "policy", "compose", "scale")
 MOST_NODES = 200
 IMAGE_CONTEXT = Path(__file__).parent / "image"
 
@@ -58,6 +58,7 @@ def measurements(options: argparse.Namespace, stack: Stack, folder: Path) -> dic
     return {
         "throughput": lambda: throughput.measure(stack, options.rounds, options.seconds),
         "transport": lambda: transport.measure(stack, options.rounds, options.seconds),
+        "policy": lambda: policy.measure(stack, options.rounds, options.seconds),
         "compose": lambda: compose.measure(stack, folder, options.rounds),
         "scale": lambda: [
             row for size in options.sizes for row in scale.measure(stack, size, options.rounds, options.idle)

@@ -5,24 +5,22 @@ All ends run the same image, so the same wireguard-go and iperf3, and the same W
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.engine import IMAGE, PREFIX, clear, docker, execute, wait_for_ping
-from tests.bench.shell import BenchError, say
+from tests.bench.shell import say
 from tests.bench.stack import Stack, config, container, topology
 from tests.bench.table import Row, Target
 from vpn.model import wgconf
-from vpn.model.firewall import TABLE
 from vpn.model.keys import SEED_LENGTH, KeyRing
 from vpn.model.topology import INTERFACE, Topology
 
 OWN = f"{PREFIX}-line-"
 """Begins the name of everything here that is not the stack's."""
 PORT = "5201"
-TRIES = 5
 TRANSFERS = 4
 """On every line in a round of the bench: many short ones, because what else the machine does comes and goes."""
 MEGA = 1e6
@@ -90,27 +88,7 @@ def _measured(stack: Stack, line: Line, duration: int) -> float:
     if line.bare:
         with _paused(sorted(stack.nodes())):
             return line.measure(duration)
-    return let_in(lambda: line.measure(duration))
-
-
-def let_in(action: Callable[[], float]) -> float:
-    """Do something that iperf3 must be let into the first node for.
-
-    The node's agent may close the port again before the client is through; then it is opened once more.
-    """
-    for _ in range(TRIES - 1):
-        try:
-            return _opened(action)
-        except BenchError as error:
-            say(f"once more: {str(error).splitlines()[0]}")
-    return _opened(action)
-
-
-def _opened(action: Callable[[], float]) -> float:
-    """The agent takes it back within seconds; a connection that is there then stands."""
-    rule = ("input", "iifname", INTERFACE, "meta", "l4proto", "{ tcp, udp }", "th", "dport", PORT, "accept")
-    execute(container("node-1"), "nft", "insert", "rule", "inet", TABLE, *rule)
-    return action()
+    return line.measure(duration)
 
 
 @contextmanager

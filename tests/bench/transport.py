@@ -12,7 +12,7 @@ from tests.bench.idle import processor_time
 from tests.bench.shell import say
 from tests.bench.stack import Stack, config, container
 from tests.bench.table import Row, Target
-from tests.bench.throughput import MEGA, OWN, Line, at_node, let_in
+from tests.bench.throughput import MEGA, OWN, Line, at_node
 from vpn.model.topology import proxy_name
 
 TCP, UDP = "over TCP", "over UDP"
@@ -60,13 +60,13 @@ def _in_turn(lines: dict[str, Line], rounds: int, duration: int) -> list[Row]:
     for number in range(rounds * TRANSFERS):
         for how in sorted(lines, reverse=number % 2 == 1):
             before = _relays()
-            found[how].throughput.append(let_in(lambda how=how: lines[how].measure(duration)))  # type: ignore[misc]
+            found[how].throughput.append(lines[how].measure(duration))
             if how == TCP:  # iperf3 sends a second more than it counts
                 costs.append((_relays() - before) / (found[how].throughput[-1] * (duration + 1) * MEGA / GIGA))
             say(f"transport, {number + 1} of {rounds * TRANSFERS}: {how}: {found[how].throughput[-1]:.0f} Mbit/s")
     for _ in range(rounds):
         for how, line in lines.items():
-            found[how].packets.append(let_in(lambda line=line: _small(line, duration)))  # type: ignore[misc]
+            found[how].packets.append(_small(line, duration))
             _ping(found[how], line)
     return _rows(found, costs)
 
