@@ -172,21 +172,22 @@ def test_what_is_denied_anew_ends_within_2_s_and_what_stays_loses_nothing(ruled:
 
 
 class Pinging:
-    """Five pings a second, all of one flow, in the background."""
+    """Ten pings a second, all of one flow, in the background."""
 
     def __init__(self, hosts: Hosts, source: str, target: str) -> None:
         self._hosts, self._source = hosts, source
+        self._command = ("ping", "-D", "-i", "0.1", target)
         self._output = ""
-        self._thread = threading.Thread(target=self._ping, args=(target,))
+        self._thread = threading.Thread(target=self._ping)
         self._thread.start()
 
-    def _ping(self, target: str) -> None:
-        self._output = self._hosts.run(self._source, "ping", "-D", "-i", "0.2", target)[1]
+    def _ping(self) -> None:
+        self._output = self._hosts.run(self._source, *self._command)[1]
 
     def end(self) -> tuple[float, int]:
         """When the last answer came, in seconds since 1970, and how many were lost before that."""
         processes = self._hosts.get(self._source).top(ps_args="-eo pid,args")["Processes"]
-        os.kill(next(int(pid) for pid, words in processes if words.startswith("ping -D")), signal.SIGINT)
+        os.kill(next(int(pid) for pid, words in processes if words == " ".join(self._command)), signal.SIGINT)
         self._thread.join(10)
         answers = [line.split() for line in self._output.splitlines() if "bytes from" in line]
         numbers = [int(word.removeprefix("icmp_seq=")) for words in answers for word in words if "icmp_seq=" in word]
@@ -240,6 +241,19 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
         ("a", "b", "tcp/80")
     ]
     assert f"1 of {len(lines)} differ" in complaint
+
+
+def test_new_keys_cost_a_pair_at_most_one_ping(ruled: Stack, hosts: Hosts) -> None:
+    before = hosts.ids(*CONTAINERS)
+    old = {node["publicKey"] for node in ruled.outputs()["nodes"].values()}
+    pairs = [pair for pair in declared({}) if "".join(sorted(pair)) not in STRANGERS]
+    pinging = {pair: Pinging(hosts, f"{NAME}-{pair[0]}", ADDRESS[pair[1]]) for pair in pairs}
+    ruled.up(keyGeneration=2)
+    lost = {pair: one.end()[1] for pair, one in pinging.items()}
+    print(f"\nnew keys: {lost} pings of 10 a second lost")
+    assert max(lost.values()) <= 1
+    assert hosts.ids(*CONTAINERS) == before
+    assert not old & {key for node in ADDRESS for key in hosts.peers(f"{NAME}-{node}")}
 
 
 def test_an_expectation_that_is_not_met_stops_the_preview(ruled: Stack) -> None:
