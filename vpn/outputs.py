@@ -40,11 +40,12 @@ def tests(topology: Topology) -> list[dict[str, Any]]:
             "container": "" if one.source == MEMBERS else topology.container(one.source),
             "isNode": one.source in nodes,
             "address": str(topology.address(one.at)),
-            "port": str(ports),
+            "port": f"{ports.protocol}/{number}",
             "allow": one.allow,
         }
         for one in topology.expectations
         for ports in one.ports
+        for number in sorted({ports.first, ports.last})
     ]
 
 

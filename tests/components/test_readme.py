@@ -13,7 +13,7 @@ def test_the_table_lists_every_key_with_its_default() -> None:
     rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
     expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
     none = dict.fromkeys(("workloads", "links", "services", "groups", "rules", "tests"), "none")
-    assert rows == {**expected, **none, "access": "nobody", "proxyPort": "0"}
+    assert rows == {**expected, **none, "access": "nobody", "proxyPort": "0", "presharedKeyGeneration": "0"}
 
 
 def test_the_table_of_access_lists_every_key_with_its_default() -> None:

@@ -302,7 +302,8 @@ def test_a_chain_that_was_stopped_makes_up_fail_with_the_gate_named_and_the_next
 def test_a_new_node_knows_the_members_and_nothing_else_is_replaced(gated: Gated) -> None:
     key = gated.admit(1)
     before = gated.hosts.ids(A, B, CLIENT, GATE, CHAIN)
-    gated.stack.up(nodes=[*CONFIG["nodes"], {"name": "c"}])
+    service = {"name": "ita-web-c", "at": "c", "ports": 80}
+    gated.stack.up(nodes=[*CONFIG["nodes"], {"name": "c"}], services=[*CONFIG["services"], service])
     wider = Gated(gated.stack, gated.hosts, gated.chain, ("a", "b", "c"))
     eventually(lambda: wider.is_in(key), 5)
     assert gated.hosts.ids(A, B, CLIENT, GATE, CHAIN) == before

@@ -72,6 +72,8 @@ CONFIG: dict[str, Any] = {
     "groups": {"left": ["a", "b"]},
     "rules": RULES,
     "tests": TESTS,
+    "keyGeneration": 1,
+    "presharedKeyGeneration": 0,
 }
 ADDRESS = {name: f"10.79.0.{number}" for number, name in enumerate("abcde", 1)}
 CONTAINERS = [*(f"{NAME}-{node}" for node in "abcde"), SERVER, CLIENT]
@@ -205,7 +207,14 @@ def test_a_filter_that_is_flushed_at_one_end_opens_nothing_and_comes_back(ruled:
             opened |= reached(hosts, "c", f"{ADDRESS['a']}:443")
         watch.join()
         assert opened == set(), f"{flushed} was flushed"
+        assert hosts.run(f"{NAME}-{flushed}", "getent", "hosts", "b.vpn.dstack")[0] == 0
+        eventually(lambda: outside_answers(hosts, flushed), REPAIRED_IN, "Docker's resolver is asked again")  # noqa: B023
     assert ruled.name == NAME
+
+
+def outside_answers(hosts: Hosts, node: str) -> bool:
+    """Whether Docker's own resolver tells where a container on one of the node's networks is."""
+    return hosts.run(f"{NAME}-{node}", "getent", "hosts", f"{NAME}-b.{NAME}-network")[0] == 0
 
 
 def wait_for_the_filter(hosts: Hosts, node: str, back: threading.Event) -> None:
@@ -232,7 +241,7 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
     assert status == 0
     assert len(lines) == 5 * 4 + len(TESTS)
     assert {line["found"] for line in lines if line["what"] == "ping"} == {"reached", "not reached"}
-    assert [line["found"] for line in lines if line["what"] == "udp/53"] == ["cannot be probed"]
+    assert [line["found"] for line in lines if line["what"] == "udp/53"] == ["cannot be tried"]
     with hosts.paused_agent(f"{NAME}-b"):
         hosts.out(f"{NAME}-b", "nft", "insert rule inet dstack_vpn input tcp dport 80 drop")
         status, lines, complaint = check(ruled, tmp_path)
@@ -254,6 +263,53 @@ def test_new_keys_cost_a_pair_at_most_one_ping(ruled: Stack, hosts: Hosts) -> No
     assert max(lost.values()) <= 1
     assert hosts.ids(*CONTAINERS) == before
     assert not old & {key for node in ADDRESS for key in hosts.peers(f"{NAME}-{node}")}
+
+
+def test_one_node_gets_a_new_key_and_pairs_new_preshared_ones(ruled: Stack, hosts: Hosts) -> None:
+    old = {name: node["publicKey"] for name, node in ruled.outputs()["nodes"].items()}
+    nodes = [{"name": name, **({"keyGeneration": 1} if name == "c" else {})} for name in ADDRESS]
+    watched = [Pinging(hosts, f"{NAME}-{pair[0]}", ADDRESS[pair[1]]) for pair in ("ac", "ca", "ce", "ab")]
+    ruled.up(nodes=nodes, presharedKeyGeneration=1)
+    assert [one.end()[1] <= 1 for one in watched] == [True] * 4
+    new = {name: node["publicKey"] for name, node in ruled.outputs()["nodes"].items()}
+    assert {name for name in ADDRESS if old[name] != new[name]} == {"c"}
+
+
+def key_of(hosts: Hosts, node: str) -> str:
+    return hosts.out(f"{NAME}-{node}", "wg", "show", "wg0", "public-key").strip()
+
+
+def test_who_was_away_when_keys_changed_comes_back_with_the_new_ones(ruled: Stack, hosts: Hosts) -> None:
+    before = hosts.ids(*CONTAINERS)
+    old = {node: key_of(hosts, node) for node in ADDRESS}
+    ruled.configure(keyGeneration=2)
+    hosts.get(f"{NAME}-d").pause()
+    try:
+        change = ruled.start("up", "--yes", "--skip-preview")
+        eventually(lambda: all(key_of(hosts, node) != old[node] for node in "abce"), 60)
+        others = Pinging(hosts, f"{NAME}-a", ADDRESS["c"])
+        eventually(lambda: hosts.pings(f"{NAME}-e", ADDRESS["c"]), 10)
+    finally:
+        hosts.get(f"{NAME}-d").unpause()
+    assert change.wait(120) == 0
+    assert key_of(hosts, "d") != old["d"]
+    for node in "abc":
+        eventually(lambda node=node: hosts.pings(f"{NAME}-{node}", ADDRESS["d"]), 15)  # type: ignore[misc]
+    assert others.end()[1] <= 1
+    assert hosts.ids(*CONTAINERS) == before
+
+
+def test_an_up_that_is_killed_while_keys_change_is_finished_by_the_next(ruled: Stack, hosts: Hosts) -> None:
+    old = {node: key_of(hosts, node) for node in ADDRESS}
+    ruled.configure(keyGeneration=2)
+    change = ruled.start("up", "--yes", "--skip-preview")
+    eventually(lambda: hosts.run(f"{NAME}-a", "test", "-e", "/run/wireguard/opening.conf")[0] == 0, 60)
+    ruled.kill(change)
+    ruled.api.cancel()
+    ruled.up()
+    assert not set(old.values()) & {key_of(hosts, node) for node in ADDRESS}
+    for one, other in (("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")):
+        eventually(lambda one=one, other=other: hosts.pings(f"{NAME}-{one}", ADDRESS[other]), 15)  # type: ignore[misc]
 
 
 def test_an_expectation_that_is_not_met_stops_the_preview(ruled: Stack) -> None:

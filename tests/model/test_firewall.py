@@ -63,6 +63,7 @@ table inet dstack_vpn {
         type filter hook input priority filter; policy drop;
         udp dport 51820 ip daddr 172.20.0.2 accept
         iifname "wg0" goto rules
+        iifname != "lo" fib saddr . iif oif missing drop
         ct state established,related accept
         iifname "lo" accept
         meta l4proto icmp accept
@@ -75,6 +76,7 @@ table inet dstack_vpn {
     }
     chain forward {
         type filter hook forward priority filter; policy drop;
+        iifname != "wg0" fib saddr . iif oif missing drop
         tcp flags syn tcp option maxseg size set rt mtu
         iifname "wg0" ip daddr 10.64.1.0/24 jump rules
         iifname "wg0" drop

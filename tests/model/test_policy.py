@@ -240,6 +240,22 @@ WRONG: list[tuple[Config, list[tuple[str, object]]]] = [
     ({"groups": []}, [("groups", [])]),
     ({"groups": {"g": ["node-a", "web"]}}, [("groups.g", "web")]),
     ({"groups": {"web": ["node-a"]}}, [("groups.web", "web")]),
+    ({"groups": {"nodes": ["node-a"]}}, [("groups.nodes", "nodes")]),
+    ({"rules": [{"from": "members", "to": "node-a"}], "access": {}}, [("rules[0].from", "members")]),
+    (
+        {
+            "rules": [{"from": "node-a", "to": "node-b"}],
+            "links": [{"between": ["node-a", "node-c"], "transport": "tcp"}],
+        },
+        [("links[0].between", ["node-a", "node-c"])],
+    ),
+    (
+        {
+            "services": [SERVICES[0] | {"at": "nobody"}],
+            "tests": [{"from": "node-a", "to": "page", "expect": "allow"}],
+        },
+        [("services[0].at", "nobody")],
+    ),
     ({"groups": {"g": 5}}, [("groups.g", 5)]),
     ({"rules": [{"to": "node-a"}]}, [("rules[0].from", None)]),
     ({"rules": [{"from": "node-a", "to": ["node-b", "nobody"]}]}, [("rules[0].to", "nobody")]),
@@ -268,6 +284,25 @@ def test_what_is_no_port(ports: object) -> None:
     value = ports[0] if isinstance(ports, list) else ports
     found = mistakes(MESH | {"services": [SERVICES[0] | {"ports": ports}]})
     assert found == [("services[0].ports", value), ("services[0].ports", ports)]
+
+
+def test_what_is_expected_to_be_denied_is_so_to_the_last_port() -> None:
+    services = [{"name": "many", "at": "web", "ports": "8000-8100"}]
+    rules = [{"from": "node-b", "to": "node-a", "ports": 8050}]
+    test = {"from": "node-b", "to": "many", "expect": "deny"}
+    assert mistakes(MESH | {"services": services, "rules": rules, "tests": [test]}) == [
+        ("tests[0]", "node-b to many, tcp/8000-8100")
+    ]
+    other = MESH | {"services": services, "rules": [{**rules[0], "ports": 8101}], "tests": [test]}
+    assert parse(other).expectations
+
+
+@given(rule_lists)
+def test_what_concerns_a_node_is_what_the_whole_says_of_it(rules: list[Config]) -> None:
+    ruled = mesh(rules=rules, groups=GROUPS)
+    for node in ruled.nodes:
+        mine = {IPv4Network(node.address), *(IPv4Network(one.address) for one in ruled.workloads_of(node))}
+        assert [one for one in grants(ruled) if mine & {one.source, one.target}] == list(grants(ruled, node))
 
 
 def test_a_test_at_one_node_is_a_mistake() -> None:

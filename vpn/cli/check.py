@@ -1,6 +1,6 @@
 """vpn check: whether the mesh does what its configuration says, seen from every node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,48 +32,58 @@ class Line:
 def check(stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json: JsonOption = False) -> None:
     """Ping between all nodes, and try what the configuration's `tests` expect; exit status 1 if anything differs."""
     outputs = mesh.outputs(mesh_file, stack)
+    try:
+        looks = list(_looks(outputs))
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise CliError(
+            f"there are no outputs of a mesh ({error!r})", fix="run `pulumi up` once with this version"
+        ) from None
     with Console(stderr=True).status("looking from every node"), ThreadPoolExecutor(AT_ONCE) as pool:
-        lines = [future.result() for future in [pool.submit(look) for look in _looks(outputs)]]
+        lines = [line for found in pool.map(lambda look: look(), looks) for line in found]
     wrong = [line for line in lines if not line.ok]
     show(Answer([asdict(line) for line in lines], _table(lines)), as_json=as_json)
     if wrong:
         raise CliError(f"{len(wrong)} of {len(lines)} differ", fix="`docker logs` of a node tells what it applied")
 
 
-def _looks(outputs: Mapping[str, Any]) -> Iterator[partial[Line]]:
-    nodes = outputs["nodes"]
+def _looks(outputs: Mapping[str, Any]) -> Iterator[Callable[[], list[Line]]]:
+    nodes, tests = outputs["nodes"], outputs["tests"]
     image = probe.image_of(next(iter(nodes.values()))["container"])
     for name, node in nodes.items():
-        for other in nodes:
-            if other != name:
-                yield partial(_pinged, name, node, other, nodes[other])
-    for test in outputs["tests"]:
-        yield partial(_tried, test, image)
+        others = {other: there["address"] for other, there in nodes.items() if other != name}
+        yield partial(_pinged, name, Place(container=node["container"]), others, frozenset(node["peers"]))
+    for test in tests:
+        yield partial(_tried, test, Place(container=test["container"], image="" if test["isNode"] else image))
 
 
-def _pinged(name: str, node: Mapping[str, Any], other: str, peer: Mapping[str, Any]) -> Line:
-    found = probe.ping(Place(container=node["container"]), peer["address"])
-    wanted = Found.REACHED if other in node["peers"] else Found.DENIED
-    return _line(name, other, "ping", wanted, found)
+def _pinged(name: str, place: Place, others: Mapping[str, str], peers: frozenset[str]) -> list[Line]:
+    found = probe.ping(place, list(others.values()))
+    return [_line(name, other, "ping", wanted=other in peers, found=found[there]) for other, there in others.items()]
 
 
-def _tried(test: Mapping[str, Any], image: str) -> Line:
+def _tried(test: Mapping[str, Any], place: Place) -> list[Line]:
     protocol, _, port = test["port"].partition("/")
-    wanted = Found.REACHED if test["allow"] else Found.DENIED
-    if protocol != "tcp" or not test["container"]:
-        return _line(test["from"], test["to"], test["port"], wanted, Found.UNKNOWN)
-    place = Place(container=test["container"], image="" if test["isNode"] else image)
-    return _line(test["from"], test["to"], test["port"], wanted, probe.connect(place, test["address"], int(port)))
+    found = Found.UNKNOWN
+    if protocol == "tcp" and test["container"]:
+        found = probe.connect(place, test["address"], port)
+    return [_line(test["from"], test["to"], test["port"], wanted=test["allow"], found=found)]
 
 
-def _line(source: str, target: str, what: str, wanted: Found, found: Found) -> Line:
-    ok = found in (wanted, Found.UNKNOWN)
-    return Line(source=source, target=target, what=what, wanted=wanted.value, found=found.value, ok=ok)
+def _line(source: str, target: str, what: str, *, wanted: bool, found: Found) -> Line:
+    expected = Found.REACHED if wanted else Found.DENIED
+    ok = found in (expected, Found.UNKNOWN)
+    return Line(source=source, target=target, what=what, wanted=expected.value, found=found.value, ok=ok)
 
 
 def _table(lines: list[Line]) -> Table:
     table = Table("from", "to", "what", "wanted", "found", "")
     for line in lines:
         found = f"[bold red]{line.found}[/]" if not line.ok else line.found
-        table.add_row(line.source, line.target, line.what, line.wanted, found, "✓" if line.ok else "✗")
+        table.add_row(line.source, line.target, line.what, line.wanted, found, _mark(line))
     return table
+
+
+def _mark(line: Line) -> str:
+    if line.found == Found.UNKNOWN.value:
+        return "-"
+    return "✓" if line.ok else "✗"

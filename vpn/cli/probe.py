@@ -1,16 +1,23 @@
 """Looks from where packets come: a ping from a node, and a TCP connection from a node or a workload."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from bootstrap import command
 from vpn.cli.failure import CliError
 
-PING_SECONDS, CONNECT_SECONDS = 2, 2
-ENGINE_SECONDS = 30  # to start a container
-CONNECT = "exec 3<>/dev/tcp/$0/$1"
+SECONDS = 2  # for an answer
+ENGINE_SECONDS = 60  # to start a container, beside many others
 NO_ENGINE = "Cannot connect to the Docker daemon"
+# Both print what they reached, and at last that they are through: else nobody knows what silence means.
+PING = f"""
+for address; do ping -q -c 1 -W {SECONDS} "$address" >/dev/null 2>&1 && echo "$address" & done
+wait; echo done"""
+CONNECT = f"""
+said=$(timeout {SECONDS} bash -c 'exec 3<>/dev/tcp/$0/$1' "$1" "$2" 2>&1) && echo "$1"
+case $said in *refused*) echo "$1" ;; esac; echo done"""
 
 
 class Found(Enum):
@@ -18,7 +25,8 @@ class Found(Enum):
 
     REACHED = "reached"
     DENIED = "not reached"
-    UNKNOWN = "cannot be probed"
+    UNKNOWN = "cannot be tried"
+    FAILED = "the look failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +56,19 @@ def image_of(container: str) -> str:
     return result.answer.strip()
 
 
-def ping(place: Place, address: str) -> Found:
-    """Whether an address answers."""
-    answer = place.run("ping", "-q", "-c", "1", "-W", str(PING_SECONDS), address)
-    return Found.REACHED if answer.ok else Found.DENIED
+def ping(place: Place, addresses: Sequence[str]) -> dict[str, Found]:
+    """Which addresses answer, all asked at once."""
+    result = place.run("bash", "-c", PING, "bash", *addresses)
+    return {address: _found(result, address) for address in addresses}
 
 
-def connect(place: Place, address: str, port: int) -> Found:
+def connect(place: Place, address: str, port: str) -> Found:
     """Whether a TCP port can be reached; a refusal comes from there as well."""
-    result = place.run("timeout", str(CONNECT_SECONDS), "bash", "-c", CONNECT, address, str(port))
-    return Found.REACHED if result.ok or "Connection refused" in result.output else Found.DENIED
+    return _found(place.run("bash", "-c", CONNECT, "bash", address, port), address)
+
+
+def _found(result: command.Result, address: str) -> Found:
+    lines = result.answer.split()
+    if "done" not in lines:
+        return Found.FAILED
+    return Found.REACHED if address in lines else Found.DENIED

@@ -18,6 +18,7 @@ from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.bundle import archive
 from vpn.model.keys import SEED_LENGTH, KeyRing
 from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload, proxy_name
+from vpn.model.wgconf import public_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +180,6 @@ class PublicView:
 
 def public_view(topology: Topology, seed: str) -> PublicView:
     """Identity of the mesh, and base64 of every node's public key."""
-    ring, generation = KeyRing(seed=seed, mesh=topology.name), topology.key_generation
-    keys = {node.name: ring.private_key(node.name, generation).public().base64() for node in topology.nodes}
+    ring = KeyRing(seed=seed, mesh=topology.name)
+    keys = {node.name: public_key(topology, ring, node) for node in topology.nodes}
     return PublicView(ring.identity(), keys)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any
@@ -11,13 +11,14 @@ from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.grants import broken
 from vpn.model.ingress import IngressReader
+from vpn.model.policy import Policy
 from vpn.model.policy_reader import PolicyReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
 from vpn.model.transport import MIN_MTU, TransportReader
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "transport")
-NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration")
+NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration", "presharedKeyGeneration")
 KEYS = (*TEXT_KEYS, *NUMBER_KEYS, "nodes", "links", "workloads", "services", "groups", "rules", "tests", "access")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
@@ -32,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
     "mtu": 1420,
     "keepalive": 25,
     "keyGeneration": 1,
+    "presharedKeyGeneration": 0,
     "links": [],
     "workloads": [],
     "services": [],
@@ -40,12 +42,14 @@ DEFAULTS: Mapping[str, Any] = {
     "tests": [],
     "access": {},
 }
-NODE_KEYS = ("name", "address", "ingress")
+NODE_KEYS = ("name", "address", "keyGeneration", "ingress")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
+PAIR = 2
+MOST_GENERATIONS = 1_000_000
 UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
@@ -81,11 +85,13 @@ def parse(
     _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
+    generations = _node_generations(reader, node_entries)
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     relayed_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
     ingresses = IngressReader(reader).ingresses(node_entries, {name for link in relayed_links for name in link.between})
-    policy, expectations = _policy_reader(reader, node_entries, workload_entries).read()
+    policy, expectations = _policy_reader(reader, node_entries, workload_entries, has_members=bool(access)).read()
+    _check_links(reader, policy, _names(node_entries))
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
@@ -95,6 +101,7 @@ def parse(
         {"hostPort": host_port, "proxyPort": proxy_port},
         _Assignment(_names(node_entries), fixed, previous or {}),
     )
+    nodes = tuple(replace(node, key_generation=generations[node.name]) for node in nodes)
     workloads = _workloads(reader, nodes, workload_entries, previous or {})
     reader.stop_if_wrong()
     topology = Topology(
@@ -147,9 +154,24 @@ class _Assignment:
         return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
 
 
-def _policy_reader(reader: Reader, nodes: Entries, workloads: Entries) -> PolicyReader:
+def _policy_reader(reader: Reader, nodes: Entries, workloads: Entries, *, has_members: bool) -> PolicyReader:
     places = {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
-    return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places)
+    return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places, has_members=has_members)
+
+
+def _check_links(reader: Reader, policy: Policy, nodes: Sequence[str]) -> None:
+    """A link between two that may not talk would be there in words only."""
+    links = reader.raw["links"]
+    for index, entry in enumerate(links if isinstance(links, list) else ()):
+        pair = entry.get("between") if isinstance(entry, Mapping) else None
+        if (
+            isinstance(pair, list)
+            and len(pair) == PAIR
+            and all(name in nodes for name in pair)
+            and not policy.talk(*pair)
+        ):
+            fix = "add a rule between them, or leave the link out"
+            reader.wrong(f"links[{index}].between", pair, "may not talk at all by the rules", fix)
 
 
 def _check_expectations(reader: Reader, topology: Topology) -> None:
@@ -173,7 +195,8 @@ def _plain_values(reader: Reader) -> dict[str, Any]:
         "listen_port": reader.number("listenPort", 1, MAX_PORT),
         "mtu": reader.number("mtu", MIN_MTU, UNDERLAY_MTU - WIREGUARD_OVERHEAD),
         "keepalive": reader.number("keepalive", 0, MAX_PORT),
-        "key_generation": reader.number("keyGeneration", 1, 1_000_000),
+        "key_generation": reader.number("keyGeneration", 1, MOST_GENERATIONS),
+        "preshared_key_generation": reader.number("presharedKeyGeneration", 0, MOST_GENERATIONS),
     }
 
 
@@ -264,6 +287,17 @@ def _fixed_numbers(reader: Reader, vpn: IPv4Network | None, entries: Entries) ->
         else:
             fixed[str(entry.get("name"))] = number
     return fixed
+
+
+def _node_generations(reader: Reader, entries: Entries) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        value = entry.get("keyGeneration", 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_GENERATIONS:
+            reason, fix = f"is not a whole number from 0 to {MOST_GENERATIONS}", "raise it by 1"
+            reader.wrong(f"nodes[{index}].keyGeneration", value, reason, fix)
+        found[str(entry.get("name"))] = value
+    return found
 
 
 def _nodes(reader: Reader, ranges: _Ranges, first_ports: Mapping[str, int], wanted: _Assignment) -> tuple[Node, ...]:

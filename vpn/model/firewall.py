@@ -55,6 +55,7 @@ table inet {TABLE} {{
         type filter hook input priority filter; policy drop;
         udp dport {topology.listen_port} ip daddr {node.underlay} accept
         iifname "{INTERFACE}" goto rules
+        iifname != "lo" fib saddr . iif oif missing drop
         ct state established,related accept
         iifname "lo" accept
         meta l4proto icmp accept
@@ -67,6 +68,7 @@ table inet {TABLE} {{
     }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
+        iifname != "{INTERFACE}" fib saddr . iif oif missing drop
         tcp flags syn tcp option maxseg size set rt mtu
         iifname "{INTERFACE}" ip daddr {node.site} jump rules
         iifname "{INTERFACE}" drop
@@ -86,18 +88,13 @@ table inet {TABLE} {{
 
 def _policy(topology: Topology, node: Node) -> str:
     """What concerns a node, as one set of pairs, one of pairs that may ping, and one with ports."""
-    known = [grant for grant in grants(topology) if _concerns(grant, node)]
+    known = grants(topology, node)
     everything = {_pair(grant) for grant in known if grant.ports is None}
     ports = {f"{_pair(grant)} . {grant.ports.protocol} . {grant.ports.range}" for grant in known if grant.ports}
     pings = {_pair(grant) for grant in known} | ({*_tunnels(topology, node)} if not topology.policy.is_open else set())
     return (
         _named("open", PAIR, everything) + _named("ping", PAIR, pings - everything) + _named("ports", WITH_PORT, ports)
     )
-
-
-def _concerns(grant: Grant, node: Node) -> bool:
-    mine, theirs = (IPv4Network(node.address), node.site), (grant.source, grant.target)
-    return any(one.overlaps(other) for one in mine for other in theirs)
 
 
 def _tunnels(topology: Topology, node: Node) -> Iterable[str]:

@@ -8,11 +8,11 @@ import json
 from vpn.model.access import Access
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
+from vpn.model.wgconf import public_key
 
 
 def render(topology: Topology, keys: KeyRing, access: Access) -> str:
     """What the gate reads. Times in seconds."""
-    generation = topology.key_generation
     settings = {
         "rpcUrl": access.endpoint,
         "contract": access.contract,
@@ -21,6 +21,6 @@ def render(topology: Topology, keys: KeyRing, access: Access) -> str:
         "tick": access.tick,
         "maxHeadAge": access.max_head_age,
         "memberRange": str(access.member_range),
-        "nodes": {node.name: keys.private_key(node.name, generation).public().base64() for node in topology.nodes},
+        "nodes": {node.name: public_key(topology, keys, node) for node in topology.nodes},
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from vpn.model.policy import MEMBERS, Expectation, Ports, Rule
-from vpn.model.topology import Topology
+from vpn.model.policy import MEMBERS, Expectation, Ports, Rule, Service
+from vpn.model.topology import Node, Topology
 
 DNS = (Ports(protocol="tcp", first=53, last=53), Ports(protocol="udp", first=53, last=53))
 
@@ -20,57 +20,68 @@ class Grant:
     """None: everything."""
 
 
-def grants(topology: Topology) -> tuple[Grant, ...]:
-    """All of a mesh, sorted, no two of which say the same."""
-    if topology.policy.is_open:
-        found = {*_between_all(topology), *_for_members(topology)}
-    else:
-        found = {grant for rule in topology.policy.rules for grant in _of_rule(topology, rule)}
-        found |= set(_for_members(topology))
-    return _merged(found)
+def grants(topology: Topology, node: Node | None = None) -> tuple[Grant, ...]:
+    """All of a mesh, or those that let a node send or get something; sorted, and no two share anything."""
+    return _merged(_Compiler(topology, node).found())
 
 
-def _between_all(topology: Topology) -> Iterator[Grant]:
-    ranges = (topology.vpn_range, topology.site_range)
-    for source in ranges:
-        for target in ranges:
-            yield Grant(source=source, target=target, ports=None)
+class _Compiler:
+    """Goes from names to addresses; of one node only what concerns it, for a mesh has many pairs."""
 
+    def __init__(self, topology: Topology, node: Node | None) -> None:
+        self._topology = topology
+        self._only = node.name if node else None
+        self._places = {one.name: [IPv4Network(one.address)] for one in topology.nodes}
+        for workload in topology.workloads:
+            self._places[workload.node].append(IPv4Network(workload.address))
 
-def _for_members(topology: Topology) -> Iterator[Grant]:
-    """What their rules say, and the names of the mesh."""
-    if not topology.access:
-        return
-    for rule in topology.policy.rules:
-        if MEMBERS in rule.sources:
-            yield from _from(topology, topology.access.member_range, rule)
-    for node in topology.nodes:
-        if topology.admits_members(node):
-            for ports in DNS:
-                yield Grant(source=topology.access.member_range, target=IPv4Network(node.address), ports=ports)
+    def found(self) -> Iterator[Grant]:
+        """Every grant, some more than once."""
+        yield from self._for_members()
+        if self._topology.policy.is_open:
+            yield from self._between_all()
+            return
+        for rule in self._topology.policy.rules:
+            for name in rule.sources - {MEMBERS}:
+                targets, services = self._targets(rule, name)
+                for source in self._places[name] if targets or services else ():
+                    yield from self._from(source, rule, targets, services)
 
+    def _between_all(self) -> Iterator[Grant]:
+        ranges = (self._topology.vpn_range, self._topology.site_range)
+        for source in ranges:
+            for target in ranges:
+                yield Grant(source=source, target=target, ports=None)
 
-def _of_rule(topology: Topology, rule: Rule) -> Iterator[Grant]:
-    for name in rule.sources - {MEMBERS}:
-        for source in addresses(topology, name):
-            yield from _from(topology, source, rule)
+    def _for_members(self) -> Iterator[Grant]:
+        """What their rules say, and the names of the mesh."""
+        if not self._topology.access:
+            return
+        source = self._topology.access.member_range
+        for rule in self._topology.policy.rules:
+            if MEMBERS in rule.sources:
+                yield from self._from(source, rule, *self._targets(rule, MEMBERS))
+        for node in self._topology.nodes:
+            if self._only in (None, node.name) and self._topology.admits_members(node):
+                for ports in DNS:
+                    yield Grant(source=source, target=IPv4Network(node.address), ports=ports)
 
+    def _targets(self, rule: Rule, source: str) -> tuple[Iterable[str], Iterable[Service]]:
+        """Nodes and services of a rule; without those that have nothing to do with the one node."""
+        services = [one for one in self._topology.policy.services if one.name in rule.services]
+        if self._only in (None, source):
+            return rule.targets, services
+        return rule.targets & {self._only}, [one for one in services if one.node == self._only]
 
-def _from(topology: Topology, source: IPv4Network, rule: Rule) -> Iterator[Grant]:
-    for name in rule.targets:
-        for target in addresses(topology, name):
+    def _from(
+        self, source: IPv4Network, rule: Rule, nodes: Iterable[str], services: Iterable[Service]
+    ) -> Iterator[Grant]:
+        for target in (place for name in nodes for place in self._places[name]):
             for ports in rule.ports or (None,):
                 yield Grant(source=source, target=target, ports=ports)
-    for name in rule.services:
-        service = topology.policy.service(name)
-        for ports in service.ports:
-            yield Grant(source=source, target=IPv4Network(topology.address(service.at)), ports=ports)
-
-
-def addresses(topology: Topology, node: str) -> tuple[IPv4Network, ...]:
-    """A node's own, and those of its workloads."""
-    own = topology.node(node)
-    return tuple(map(IPv4Network, (own.address, *(workload.address for workload in topology.workloads_of(own)))))
+        for service in services:
+            for ports in service.ports:
+                yield Grant(source=source, target=IPv4Network(self._topology.address(service.at)), ports=ports)
 
 
 def _merged(found: Iterable[Grant]) -> tuple[Grant, ...]:
@@ -97,17 +108,40 @@ def _joined(several: Iterable[Ports]) -> list[Ports]:
     return joined
 
 
+def broken(topology: Topology, expectations: Iterable[Expectation]) -> Iterator[tuple[Expectation, Ports]]:
+    """Expectations that the policy does not meet, with the ports where it does not."""
+    known: dict[str, tuple[Grant, ...]] = {}
+    for one in expectations:
+        node = topology.node_of(one.at)
+        if node.name not in known:
+            known[node.name] = grants(topology, node)
+        granted = known[node.name]
+        for ports in one.ports:
+            if not _meets(topology, granted, one, ports):
+                yield one, ports
+
+
+def _meets(topology: Topology, granted: Iterable[Grant], one: Expectation, ports: Ports) -> bool:
+    """All ports pass if they are expected to, and else none does."""
+    if one.allow:
+        return allowed(topology, granted, one.source, one.at, ports)
+    return not any(_share(grant.ports, ports) for grant in _between(topology, granted, one.source, one.at))
+
+
 def allowed(topology: Topology, granted: Iterable[Grant], source: str, at: str, ports: Ports) -> bool:
     """Whether a node, a workload or MEMBERS may open connections to all of these ports of a node or workload."""
-    if source == MEMBERS:
-        origin = topology.access.member_range if topology.access else None
-    else:
-        origin = IPv4Network(topology.address(source))
+    return any(_covers(grant.ports, ports) for grant in _between(topology, granted, source, at))
+
+
+def _between(topology: Topology, granted: Iterable[Grant], source: str, at: str) -> Iterator[Grant]:
+    if source == MEMBERS and not topology.access:
+        return
+    members = topology.access.member_range if topology.access else None
+    origin = members if source == MEMBERS and members else IPv4Network(topology.address(source))
     target = IPv4Network(topology.address(at))
-    return origin is not None and any(
-        origin.subnet_of(grant.source) and target.subnet_of(grant.target) and _covers(grant.ports, ports)
-        for grant in granted
-    )
+    for grant in granted:
+        if origin.subnet_of(grant.source) and target.subnet_of(grant.target):
+            yield grant
 
 
 def _covers(granted: Ports | None, asked: Ports) -> bool:
@@ -116,10 +150,7 @@ def _covers(granted: Ports | None, asked: Ports) -> bool:
     )
 
 
-def broken(topology: Topology, expectations: Iterable[Expectation]) -> Iterator[tuple[Expectation, Ports]]:
-    """Expectations that the policy does not meet, with the ports where it does not."""
-    granted = grants(topology)
-    for one in expectations:
-        for ports in one.ports:
-            if allowed(topology, granted, one.source, one.at, ports) != one.allow:
-                yield one, ports
+def _share(granted: Ports | None, asked: Ports) -> bool:
+    return granted is None or (
+        granted.protocol == asked.protocol and granted.first <= asked.last and asked.first <= granted.last
+    )

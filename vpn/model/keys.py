@@ -78,11 +78,11 @@ class KeyRing:
         """Name of the mesh that only its own state can tell; no secret."""
         return self._derive("identity").hex()[:16]
 
-    def private_key(self, node: str, generation: int) -> PrivateKey:
+    def private_key(self, node: str, generation: int | str) -> PrivateKey:
         """The private key of a node in a generation."""
         return PrivateKey(clamp(self._derive("private", node, str(generation))))
 
-    def preshared_key(self, one: str, other: str, generation: int) -> PresharedKey:
+    def preshared_key(self, one: str, other: str, generation: int | str) -> PresharedKey:
         """The preshared key of a pair; the same from either side."""
         return PresharedKey(self._derive("preshared", *sorted((one, other)), str(generation)))
 

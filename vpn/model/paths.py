@@ -2,6 +2,7 @@
 
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Node, Topology
+from vpn.model.wgconf import public_key
 
 
 def render(topology: Topology, keys: KeyRing, node: Node) -> str:
@@ -13,7 +14,7 @@ def render(topology: Topology, keys: KeyRing, node: Node) -> str:
     for peer in topology.peers_of(node):
         link = topology.link(node, peer)
         if link and link.auto:
-            key = keys.private_key(peer.name, topology.key_generation).public().base64()
+            key = public_key(topology, keys, peer)
             relay, answers = topology.relay_endpoint(node, peer), topology.echo_endpoint(peer)
             lines.append(f"{peer.name} {peer.address} {key} {topology.endpoint(node, peer)} {relay} {answers}\n")
     return "".join(lines)

@@ -26,12 +26,14 @@ class PolicyReader:
     nodes: Sequence[str]
     workloads: Mapping[str, str]
     """The node of every workload."""
+    has_members: bool
 
     def read(self) -> tuple[Policy, tuple[Expectation, ...]]:
         """The policy, and the expectations that the configuration states of it."""
         services = self._services()
-        groups = {**self._groups(), NODES: frozenset(self.nodes)}
-        self._check_names(groups, services)
+        own = self._groups()
+        self._check_names(own, services)
+        groups = {**own, NODES: frozenset(self.nodes)}
         rules = self._rules(groups, services)
         policy = Policy(rules=rules, services=services, is_open=False) if rules else open_policy(self.nodes, services)
         return policy, self._expectations(policy)
@@ -54,7 +56,7 @@ class PolicyReader:
         return Service(name=name, at=str(at), node=places.get(str(at), ""), ports=ports)
 
     def _groups(self) -> dict[str, frozenset[str]]:
-        raw = self.reader.raw["groups"]
+        raw = {} if self.reader.raw["groups"] is None else self.reader.raw["groups"]
         if not isinstance(raw, Mapping):
             self.reader.wrong("groups", raw, "is not a mapping", "write it like web: [node-a, node-b]")
             return {}
@@ -69,11 +71,12 @@ class PolicyReader:
 
     def _check_names(self, groups: Iterable[str], services: Sequence[Service]) -> None:
         """A name in a rule means one thing."""
-        taken = {MEMBERS: "the members"} | dict.fromkeys(self.workloads, "a workload")
+        taken = {MEMBERS: "the members", NODES: "all nodes"} | dict.fromkeys(self.workloads, "a workload")
         taken |= dict.fromkeys(self.nodes, "a node") | dict.fromkeys(groups, "a group")
-        for name in {MEMBERS, NODES} & set(self.nodes):
-            self.reader.wrong("nodes", name, "has a meaning of its own in rules", "choose another name")
-        for name in set(groups) & {MEMBERS, *self.nodes, *self.workloads}:
+        for kind, names in (("nodes", self.nodes), ("workloads", self.workloads)):
+            for name in sorted({MEMBERS, NODES} & set(names)):
+                self.reader.wrong(kind, name, "has a meaning of its own in rules", "choose another name")
+        for name in sorted(set(groups) & {MEMBERS, NODES, *self.nodes, *self.workloads}):
             self.reader.wrong(f"groups.{name}", name, "is also the name of something else", "choose another name")
         for index, service in enumerate(services):
             if service.name in taken:
@@ -93,6 +96,9 @@ class PolicyReader:
         nodes = {**{name: frozenset({name}) for name in self.nodes}, **groups}
         named = {service.name for service in services}
         sources = self._known(f"{path}.from", entry.get("from"), (*nodes, MEMBERS))
+        if MEMBERS in sources and not self.has_members:
+            fix = "set access.enabled, or leave them out"
+            self.reader.wrong(f"{path}.from", MEMBERS, "are nobody: access is not enabled", fix)
         targets = self._known(f"{path}.to", entry.get("to"), (*nodes, *named))
         ports = self._ports(f"{path}.ports", entry.get("ports"))
         if ports and set(targets) & named:
@@ -158,7 +164,7 @@ class PolicyReader:
             return None
         service = services.get(str(target))
         at = service.at if service else str(target)
-        if places.get(str(source)) == places[at]:
+        if at in places and places.get(str(source)) == places[at]:
             fix = "name two of different nodes"
             self.reader.wrong(path, dict(entry), "stays at one node, where no rule is asked", fix)
         return Expectation(

@@ -43,6 +43,8 @@ class Node:
     """The network of its workloads."""
     host_port: int | None
     """UDP port published on the Docker host; None when nothing is published."""
+    key_generation: int = 0
+    """How often this node alone got a new key."""
 
     @property
     def gateway(self) -> IPv4Address:
@@ -76,12 +78,15 @@ class Topology:
     keepalive: int
     """Persistent keepalive in seconds; 0 turns it off (wg(8))."""
     key_generation: int
+    """How often all keys were made anew."""
     nodes: tuple[Node, ...]
     workloads: tuple[Workload, ...]
     policy: Policy
     """Who may talk to whom."""
     expectations: tuple[Expectation, ...] = ()
     """What the policy is said to do; checked."""
+    preshared_key_generation: int = 0
+    """How often the preshared keys alone were made anew."""
     access: Access | None = None
     """Who else may join; None: nobody."""
     relayed_links: tuple[RelayedLink, ...] = ()
@@ -130,6 +135,10 @@ class Topology:
         named = {name for link in self.relayed_links for name in link.between}
         return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
 
+    def node_of(self, name: str) -> Node:
+        """The node itself, or the one at whose site a workload is. Raises KeyError."""
+        return self.node({workload.name: workload.node for workload in self.workloads}.get(name, name))
+
     def container(self, name: str) -> str:
         """Name of the container of a node or a workload."""
         return name if any(workload.name == name for workload in self.workloads) else f"{self.name}-{name}"
@@ -164,9 +173,22 @@ class Topology:
         link = self.link(node, peer)
         return self.relay_endpoint(node, peer) if link and not link.auto else f"{peer.underlay}:{self.listen_port}"
 
+    def generation(self, node: Node) -> str:
+        """The generation of a node's key."""
+        return _generation(self.key_generation, node.key_generation)
+
+    @property
+    def preshared_generation(self) -> str:
+        """The generation of the preshared keys."""
+        return _generation(self.key_generation, self.preshared_key_generation)
+
     def workloads_of(self, node: Node) -> tuple[Workload, ...]:
         """The workloads at its site."""
         return tuple(workload for workload in self.workloads if workload.node == node.name)
+
+
+def _generation(of_all: int, own: int) -> str:
+    return f"{of_all}.{own}" if own else str(of_all)
 
 
 def proxy_name(node: str) -> str:

@@ -14,18 +14,22 @@ def render(topology: Topology, keys: KeyRing, node: Node) -> str:
     return "\n".join(sections)
 
 
+def public_key(topology: Topology, keys: KeyRing, node: Node) -> str:
+    """Base64 of the key by which its peers know a node."""
+    return keys.private_key(node.name, topology.generation(node)).public().base64()
+
+
 def _interface(topology: Topology, keys: KeyRing, node: Node) -> str:
-    private_key = keys.private_key(node.name, topology.key_generation)
+    private_key = keys.private_key(node.name, topology.generation(node))
     return f"[Interface]\nPrivateKey = {private_key.base64()}\nListenPort = {topology.listen_port}\nFwMark = 0\n"
 
 
 def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
-    generation = topology.key_generation
     lines = [
         "[Peer]",
         f"# {peer.name}",
-        f"PublicKey = {keys.private_key(peer.name, generation).public().base64()}",
-        f"PresharedKey = {keys.preshared_key(node.name, peer.name, generation).base64()}",
+        f"PublicKey = {public_key(topology, keys, peer)}",
+        f"PresharedKey = {keys.preshared_key(node.name, peer.name, topology.preshared_generation).base64()}",
         f"AllowedIPs = {peer.address}/32, {peer.site}",
         f"Endpoint = {topology.endpoint(node, peer)}",
         f"PersistentKeepalive = {topology.keepalive}",

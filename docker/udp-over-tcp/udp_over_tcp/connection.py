@@ -34,6 +34,7 @@ class Outbox:
         self._blocks: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
         self._sent = 0  # of the first block
+        self._offered = False
         self._room = room
         self._patience = patience
         self.dropped = 0
@@ -48,7 +49,7 @@ class Outbox:
         for block in blocks:
             self._blocks.append((now, block))
             self._bytes += len(block)
-        oldest = 1 if self._sent else 0
+        oldest = 1 if self._sent or self._offered else 0
         while len(self._blocks) > oldest + 1 and self._must_go(now - self._blocks[oldest][0]):
             self._bytes -= len(self._blocks[oldest][1])
             del self._blocks[oldest]
@@ -62,8 +63,13 @@ class Outbox:
         views = [memoryview(block) for _, block in islice(self._blocks, MOST_BLOCKS)]
         return [views[0][self._sent :], *views[1:]]
 
+    def keep(self) -> None:
+        """The first block must come next, whatever waits: TLS has begun with it."""
+        self._offered = True
+
     def took(self, count: int) -> None:
         """So many bytes were sent."""
+        self._offered = False
         self._sent += count
         while self._blocks and self._sent >= len(self._blocks[0][1]):
             _, block = self._blocks.popleft()
@@ -114,6 +120,8 @@ class Connection:
             while self._outbox:
                 self._outbox.took(self._sent(self._outbox.following()))
         except WAIT:
+            if self._is_tls:
+                self._outbox.keep()
             self._set_writing(on=True)
         except OSError as error:
             self.end(str(error))
