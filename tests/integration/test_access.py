@@ -60,6 +60,8 @@ def test_a_holder_gets_in_with_the_printed_config_and_a_transfer_lets_in_the_nex
     first = gated.told("client", "config", str(minted["token"]), "--account", "1")
     with gated.device(first) as old, gated.device(place=-3) as new:
         comes(old)
+        ask = ("host", "-W", "2", "ita-web-a.vpn.dstack", "10.73.0.1")
+        assert "has address 10.74.1.3" in gated.hosts.out(f"{old.name}-browser", *ask), "names are for members, too"
         gated.told("pass", "transfer", str(minted["token"]), "2", "--account", "1")
         eventually(lambda: old.page(PAGE) is None, 5, "the old holder is out")
         refused = gated.vpn("client", "config", str(minted["token"]), "--account", "1")

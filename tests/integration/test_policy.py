@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import CHECKOUT, Stack
+from vpn.cli import probe
 
 NAME = "itp"
 SERVER, CLIENT = f"{NAME}-server", f"{NAME}-client"
@@ -221,7 +222,7 @@ def wait_for_the_filter(hosts: Hosts, node: str, back: threading.Event) -> None:
     try:
         look = ("nft", "list", "chain", "inet", "dstack_vpn", "input")
         eventually(lambda: "goto rules" in hosts.run(f"{NAME}-{node}", *look)[1], REPAIRED_IN)
-        said = "put right what was not as configured: firewall"
+        said = "put right what was not as configured: Docker's rules, firewall"
         eventually(lambda: said in hosts.get(f"{NAME}-{node}").logs(tail=20).decode(), REPAIRED_IN)
     finally:
         back.set()
@@ -250,6 +251,12 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
         ("a", "b", "tcp/80")
     ]
     assert f"1 of {len(lines)} differ" in complaint
+
+
+def test_a_look_that_fails_is_no_sign_that_something_is_denied(ruled: Stack) -> None:
+    nowhere = probe.Place(container=f"{NAME}-nobody")
+    assert probe.ping(nowhere, [ADDRESS["a"]]) == {ADDRESS["a"]: probe.Found.FAILED}
+    assert probe.connect(nowhere, ADDRESS["a"], "80") == probe.Found.FAILED, ruled.name
 
 
 def test_new_keys_cost_a_pair_at_most_one_ping(ruled: Stack, hosts: Hosts) -> None:

@@ -138,3 +138,14 @@ def test_what_waited_too_long_gives_way_to_what_is_new_and_else_stays() -> None:
     outbox.put([b"new"])
     assert b"".join(outbox.following()) == b"new"
     assert outbox.dropped == 1
+
+
+def test_what_tls_has_begun_with_comes_next_whatever_waits() -> None:
+    outbox = Outbox(room=4, patience=0)
+    outbox.put([b"begun"])
+    outbox.keep()
+    time.sleep(0.001)
+    outbox.put([b"newer", b"newest"])
+    assert b"".join(outbox.following()).startswith(b"begun")
+    outbox.took(len(b"begun"))
+    assert b"".join(outbox.following()) == b"newest"
