@@ -22,6 +22,7 @@ SETTINGS = Settings(
     max_head_age=0,
     member_range=IPv4Network("10.65.0.0/29"),
     nodes=dict(zip(["node-a"], as_keys([held(3)]), strict=True)),
+    admitting=["node-a"],
 )
 passes = st.lists(
     st.builds(

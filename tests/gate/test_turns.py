@@ -14,7 +14,7 @@ from access_gate.rpc import ChainError
 from tests.gate.world import BOB, MemoryChain, World, held, key
 from tests.model.example import ACCESS, KEYS, MESH
 
-NODES = ["node-a", "node-b"]
+NODES = ["node-a"]  # with something for members
 BOUND = "its holder bound this key"
 SPARE = 300  # seconds of a lease
 

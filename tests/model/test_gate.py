@@ -25,7 +25,10 @@ SETTINGS = """\
   "nodes": {
     "node-a": "BLWV2dMEZgI15/DBn3kBEiUskykrMt2Y1SeBJZcoQxQ=",
     "node-b": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0="
-  }
+  },
+  "admitting": [
+    "node-a"
+  ]
 }
 """
 

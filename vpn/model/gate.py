@@ -22,5 +22,6 @@ def render(topology: Topology, keys: KeyRing, access: Access) -> str:
         "maxHeadAge": access.max_head_age,
         "memberRange": str(access.member_range),
         "nodes": {node.name: public_key(topology, keys, node) for node in topology.nodes},
+        "admitting": [node.name for node in topology.nodes if topology.admits_members(node)],
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -168,7 +168,7 @@ class Gate:
     # --- what it says
 
     def _audit(self, event: str, one: Member, block: str, reason: str) -> None:
-        nodes = sorted(self._settings.nodes) if self._settings else []
+        nodes = sorted(self._settings.admitting) if self._settings else []
         details = {"token": one.token, "key": one.key, "address": one.address, "owner": one.owner}
         self._say(event, **details, nodes=nodes, block=block, reason=reason)
 

@@ -30,6 +30,8 @@ class Settings:
     member_range: IPv4Network
     nodes: dict[str, str]
     """Public key of every node, base64, by name: no member may have one of these."""
+    admitting: list[str]
+    """Nodes with something for members: only those let them in."""
 
 
 def load(folder: Path) -> tuple[Settings, bytes]:
@@ -53,4 +55,5 @@ def _parse(raw: dict[str, Any]) -> Settings:
         max_head_age=raw["maxHeadAge"],
         member_range=IPv4Network(raw["memberRange"]),
         nodes=raw["nodes"],
+        admitting=raw["admitting"],
     )
