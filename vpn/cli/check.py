@@ -34,7 +34,7 @@ def check(stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json: 
     outputs = mesh.outputs(mesh_file, stack)
     try:
         looks = list(_looks(outputs))
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise CliError(
             f"there are no outputs of a mesh ({error!r})", fix="run `pulumi up` once with this version"
         ) from None
@@ -48,6 +48,8 @@ def check(stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json: 
 
 def _looks(outputs: Mapping[str, Any]) -> Iterator[Callable[[], list[Line]]]:
     nodes, tests = outputs["nodes"], outputs["tests"]
+    if not nodes:
+        raise KeyError("nodes")
     image = probe.image_of(next(iter(nodes.values()))["container"])
     for name, node in nodes.items():
         others = {other: there["address"] for other, there in nodes.items() if other != name}
