@@ -12,6 +12,8 @@ async def main() -> pulumi.Inputs:
     mesh = VpnMesh("mesh", VpnMeshArgs(topology=topology))
     return {
         "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
+        "hosts": outputs.hosts(topology),
+        "links": outputs.links(topology),
         "mesh": mesh.identity,
         "workloads": outputs.workloads(topology),
         "tests": outputs.tests(topology),

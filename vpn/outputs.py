@@ -1,10 +1,11 @@
 """What the stack tells its users, and itself at the next `up`: plain views on the topology."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from vpn.model.policy import MEMBERS
-from vpn.model.topology import Topology
+from vpn.model.topology import Node, Topology
 
 
 def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -13,16 +14,79 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
         node.name: {
             "container": topology.container(node.name),
             "address": str(node.address),
+            "host": node.host.name,
             "endpoint": f"{node.underlay}:{topology.listen_port}",
+            "published": _published(node),
             "hostPort": node.host_port,
             "proxyPort": topology.proxy_host_port(node),
             "site": str(node.site),
             "peers": [peer.name for peer in topology.peers_of(node)],
+            "pings": [other.name for other in topology.talks_with(node)],
             "members": topology.admits_members(node),
             "publicKey": public_keys[node.name],
         }
         for node in topology.nodes
     }
+
+
+def _published(node: Node) -> str | None:
+    """Where anybody reaches it; None if nobody does, or there is no telling."""
+    reached = node.host.address and node.host.takes_udp and node.host_port
+    return f"{node.host.address}:{node.host_port}" if reached else None
+
+
+def hosts(topology: Topology) -> dict[str, dict[str, str | None]]:
+    """Every host by name: where its engine is and what gets in."""
+    return {
+        host.name: {
+            "docker": host.docker,
+            "certificates": host.certificates,
+            "address": str(host.address) if host.address else None,
+            "region": host.region,
+            "inbound": host.inbound,
+        }
+        for host in topology.hosts
+    }
+
+
+def links(topology: Topology) -> dict[str, Any]:
+    """What the tunnels cost, and how those between two hosts go, and why."""
+    tunnels = [(node, peer) for node in topology.nodes for peer in topology.peers_of(node) if node.name < peer.name]
+    between: dict[str, dict[str, None]] = {}
+    for node, peer in tunnels:
+        one, other = sorted((node, peer), key=lambda end: end.host.name)
+        if one.host != other.host:
+            between.setdefault(f"{one.host.name} - {other.host.name}", {})[_way(topology, one, other)] = None
+    ways = Counter(_transport(topology, node, peer) for node, peer in tunnels)
+    return {
+        "tunnels": len(tunnels),
+        "transports": dict(sorted(ways.items())),
+        "mostOfANode": max((len(topology.peers_of(node)) for node in topology.nodes), default=0),
+        "between": {hosts: "; ".join(how) for hosts, how in sorted(between.items())},
+    }
+
+
+def _transport(topology: Topology, node: Node, peer: Node) -> str:
+    link = topology.link(node, peer)
+    if link is None:
+        return "udp"
+    return "relays" if link.through else "auto" if link.auto else "tcp"
+
+
+def _way(topology: Topology, one: Node, other: Node) -> str:
+    """How a tunnel between two hosts goes, and why."""
+    transport = _transport(topology, one, other)
+    if transport == "relays":
+        link = topology.link(one, other)
+        return f"over TCP by the relays of {', '.join(link.through if link else ())}: nothing gets in at either"
+    name = {"udp": "UDP", "tcp": "TCP", "auto": "UDP, or TCP while that does not get through"}[transport]
+    closed = [end.host.name for end in (one, other) if not topology.reach.takes_tcp(end.name)]
+    if closed:
+        return f"{name}, opened from {closed[0]}: nothing gets in there"
+    no_udp = [end.host.name for end in (one, other) if not end.host.takes_udp]
+    if transport == "tcp" and len(no_udp) == 2:  # noqa: PLR2004 (both)
+        return f"{name}: UDP gets in at neither"
+    return f"{name}, opened from {no_udp[0]}: only TCP gets in there" if no_udp else name
 
 
 def workloads(topology: Topology) -> dict[str, dict[str, str]]:
@@ -36,6 +100,7 @@ def tests(topology: Topology) -> list[dict[str, Any]]:
     return [
         {
             "from": one.source,
+            "host": "" if one.source == MEMBERS else topology.node_of(one.source).host.name,
             "to": one.target,
             "container": "" if one.source == MEMBERS else topology.container(one.source),
             "isNode": one.source in nodes,

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import CONFIG
 
+from vpn import engines
 from vpn.model.config import TEXT_KEYS, parse
 from vpn.model.problems import ConfigError
 from vpn.model.topology import Topology
@@ -17,12 +18,27 @@ PROJECT = Path(__file__).resolve().parents[1]
 async def load() -> Topology:
     """Read the mesh that the stack's configuration declares.
 
-    Raises pulumi.RunError with every mistake of the configuration, before any resource is declared.
+    Raises pulumi.RunError, before any resource is declared, with every mistake of the configuration, or with every
+    Docker engine that does not answer.
     """
     try:
-        return parse(_raw_config(), await _previous_addresses(), _can_build)
+        topology = parse(_raw_config(), await _previous_addresses(), _can_build)
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
+    await _ask_engines(topology)
+    return topology
+
+
+async def _ask_engines(topology: Topology) -> None:
+    """With one engine of several missing, an `up` would change a part of the mesh and then fail."""
+    complaints = await engines.silent(host for host in topology.hosts if host.docker)
+    if complaints:
+        hosts = [host for host in topology.hosts if host.name in complaints]
+        heading = f"{len(hosts)} of {len(topology.hosts)} Docker engines do not answer; nothing was touched"
+        lines = [
+            f"  host {one.name}: {one.docker}: {complaints[one.name]}\n    fix: {engines.fix(one)}" for one in hosts
+        ]
+        raise pulumi.RunError("\n".join([heading, *lines]))
 
 
 def _can_build(folder: str) -> bool:

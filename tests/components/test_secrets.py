@@ -8,6 +8,7 @@ from tests.components.harness import Engine, Resource, Secret, plain, secrets
 from tests.model.example import KEYS, MESH, SEED
 from tests.model.stack_files import DEV
 from vpn.model.bundle import archive
+from vpn.model.hosts import LOCAL
 from vpn.model.keys import Key
 
 SEED_AND_KEYS = [
@@ -26,7 +27,7 @@ def forms(key: Key) -> list[str]:
     return [key.base64(), key.raw.hex(), key.base64().rstrip("="), repr(key.raw)]
 
 
-FORBIDDEN = [SEED, archive(MESH, KEYS), *(form for key in SEED_AND_KEYS for form in forms(key))]
+FORBIDDEN = [SEED, archive(MESH, KEYS, LOCAL), *(form for key in SEED_AND_KEYS for form in forms(key))]
 
 
 def leaks(values: list[str]) -> list[str]:
@@ -39,7 +40,7 @@ def where(resource: Resource) -> str:
 
 def test_the_upload_of_the_carrier_is_the_only_secret_input(dev: Engine) -> None:
     found = [(where(one), path, value) for one in dev.registered for path, value in secrets(one.inputs)]
-    assert found == [("Container config", "uploads.0.contentBase64", archive(MESH, KEYS))]
+    assert found == [("Container config", "uploads.0.contentBase64", archive(MESH, KEYS, LOCAL))]
 
 
 def test_the_search_finds_a_key_that_is_not_marked(dev: Engine) -> None:

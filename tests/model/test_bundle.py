@@ -18,6 +18,7 @@ from tests.model.test_names import HOSTS
 from tests.model.test_wgconf import WG0_OF_NODE_A
 from vpn.model.bundle import archive, gate_files, node_files
 from vpn.model.config import parse
+from vpn.model.hosts import LOCAL
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
 
@@ -70,38 +71,38 @@ def test_the_files_of_node_a() -> None:
 def test_the_archive_has_a_folder_for_every_node_and_the_gate() -> None:
     folders = {node.name: node_files(MESH, KEYS, node) for node in MESH.nodes}
     folders["gate"] = gate_files(MESH, KEYS, ACCESS)
-    assert {name: text.decode() for name, (_, text) in unpack(archive(MESH, KEYS)).items()} == {
+    assert {name: text.decode() for name, (_, text) in unpack(archive(MESH, KEYS, LOCAL)).items()} == {
         f"{folder}/{name}": text for folder, files in folders.items() for name, text in files.items()
     }
 
 
 def test_without_access_there_is_nothing_for_a_gate() -> None:
     closed = replace(MESH, access=None)
-    assert {name.split("/")[0] for name in unpack(archive(closed, KEYS))} == {"node-a", "node-b"}
+    assert {name.split("/")[0] for name in unpack(archive(closed, KEYS, LOCAL))} == {"node-a", "node-b"}
     assert "MEMBER_RANGE" not in node_files(closed, KEYS, NODE_A)["node.env"]
     assert "10.65." not in "".join(node_files(closed, KEYS, NODE_A).values())
 
 
 @given(topologies(), key_rings())
 def test_equal_input_gives_equal_bytes(mesh: Topology, keys: KeyRing) -> None:
-    assert archive(mesh, keys) == archive(mesh, KeyRing(seed=keys.seed, mesh=keys.mesh))
+    assert archive(mesh, keys, LOCAL) == archive(mesh, KeyRing(seed=keys.seed, mesh=keys.mesh), LOCAL)
 
 
 def test_the_archive_does_not_tell_when_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = archive(MESH, KEYS)
+    before = archive(MESH, KEYS, LOCAL)
     monkeypatch.setattr("time.time", lambda: 2e9)
-    assert archive(MESH, KEYS) == before
+    assert archive(MESH, KEYS, LOCAL) == before
 
 
 @given(topologies(), key_rings())
 def test_only_the_owner_reads_a_file(mesh: Topology, keys: KeyRing) -> None:
-    assert {mode for mode, _ in unpack(archive(mesh, keys)).values()} == {0o600}
+    assert {mode for mode, _ in unpack(archive(mesh, keys, LOCAL)).values()} == {0o600}
 
 
 @given(topologies(), key_rings())
 def test_the_checksums_come_last_and_match(mesh: Topology, keys: KeyRing) -> None:
     mesh = replace(mesh, access=None)
-    files = unpack(archive(mesh, keys))
+    files = unpack(archive(mesh, keys, LOCAL))
     assert list(files) == [f"{node.name}/{name}" for node in mesh.nodes for name in FILES]
     for node in mesh.nodes:
         sums = [f"{sha256(files[f'{node.name}/{name}'][1]).hexdigest()}  {name}\n" for name in FILES[:-1]]

@@ -169,7 +169,7 @@ def test_a_mistake(change: Config, expected: list[tuple[str, object]]) -> None:
     assert mistakes(BASE | change) == expected
 
 
-LISTS = ("links", "workloads", "services", "groups", "rules", "tests")
+LISTS = ("hosts", "gateways", "relays", "links", "workloads", "services", "groups", "rules", "tests")
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in (*LISTS, "access")])

@@ -115,12 +115,12 @@ def test_no_link_has_a_larger_mtu_than_the_mesh() -> None:
 
 def test_the_relay_of_node_a() -> None:
     mesh = parse(THREE | ONE_LINK)
-    assert relay.render(mesh, mesh.node("node-a")) == RELAY_OF_NODE_A
+    assert relay.render(mesh, KEYS, mesh.node("node-a")) == RELAY_OF_NODE_A
 
 
 def test_anybody_may_come_to_a_relay_that_is_published() -> None:
     mesh = parse(THREE | {"proxyPort": 8443})
-    told = json.loads(relay.render(mesh, mesh.node("node-a")))
+    told = json.loads(relay.render(mesh, KEYS, mesh.node("node-a")))
     assert (told["outgoing"], told["incoming"][0]["sources"]) == ([], ["0.0.0.0/0"])
 
 
@@ -136,7 +136,7 @@ def test_only_the_pair_is_told_of_its_relays_and_mtu() -> None:
 @given(linked())
 def test_every_way_out_of_a_relay_is_a_way_into_the_peers(config: dict[str, Any]) -> None:
     mesh = parse(config)
-    told = {node.name: settings.parse(json.loads(relay.render(mesh, node))) for node in mesh.proxied}
+    told = {node.name: settings.parse(json.loads(relay.render(mesh, KEYS, node))) for node in mesh.proxied}
     assert set(told) == {name for link in mesh.relayed_links for name in link.between}
     for node in mesh.proxied:
         ways = {one.listen: one for one in told[node.name] if isinstance(one, settings.Outgoing)}
@@ -180,7 +180,7 @@ def test_a_gateway_is_where_the_relays_of_the_others_connect_and_may_speak_tls()
     tls = {"name": "node-a.gateway.example", "authorities": ""}
     nodes = [A | {"ingress": GATEWAY | {"tls": tls}}, *THREE["nodes"][1:]]
     mesh = parse(THREE | ONE_LINK | {"nodes": nodes})
-    here, there = (json.loads(relay.render(mesh, mesh.node(name))) for name in ("node-a", "node-b"))
+    here, there = (json.loads(relay.render(mesh, KEYS, mesh.node(name))) for name in ("node-a", "node-b"))
     assert [(way["forward"], way["tls"]) for way in there["outgoing"]] == [("gateway.example:443", tls)]
     assert [(way["forward"], way["tls"]) for way in here["outgoing"]] == [("172.20.128.2:51820", None)]
     assert here["incoming"][0]["sources"] == ["0.0.0.0/0"], "who comes through a gateway has its address"

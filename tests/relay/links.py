@@ -77,7 +77,7 @@ def opened(settings: Incoming | Outgoing, link: OutgoingLink | None) -> Incoming
     """One end of a link; connections to it are for another one, if there is one."""
     if isinstance(settings, Outgoing):
         return OutgoingLink(settings, Intake())
-    return IncomingLink(settings, Intake(), lambda _: link)
+    return IncomingLink(settings, Intake(), lambda _: link, lambda _: None)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
+from vpn.components.docker_host import DockerHost, DockerHostArgs
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
@@ -12,6 +13,8 @@ __all__ = [
     "AccessControlArgs",
     "ConfigCarrier",
     "ConfigCarrierArgs",
+    "DockerHost",
+    "DockerHostArgs",
     "MullvadProxy",
     "MullvadProxyArgs",
     "VpnMesh",

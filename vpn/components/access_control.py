@@ -10,6 +10,7 @@ from vpn.components.image import built_image
 from vpn.components.network import bridge, network_options
 from vpn.components.volume import own_volume
 from vpn.model.access import CHAIN_RPC_PORT, Access
+from vpn.model.hosts import LOCAL, Host
 from vpn.model.topology import CHAIN, GATE
 
 GATE_MEMORY_MIB = 64
@@ -30,6 +31,8 @@ class AccessControlArgs:
     """A checked rule of access."""
     members_volume: pulumi.Input[str]
     """Where the gate writes, and the nodes read, who may join."""
+    host: Host = LOCAL
+    """Where it runs."""
 
 
 class AccessControl(pulumi.ComponentResource):
@@ -44,11 +47,12 @@ class AccessControl(pulumi.ComponentResource):
         super().__init__("dstack-vpn:index:AccessControl", name, {}, opts)
         self._args = args
         # Of its own, because whoever reaches the embedded chain is its admin.
-        self._network = docker.Network("access", self._bridge(), network_options(self, "access"))
+        self._network = docker.Network(name, self._bridge(), network_options(self, name, args.host))
         if args.access.embedded:
-            self.chain = docker.Container(CHAIN, self._chain(), container_options(self, CHAIN))
-        self.gate_volume = own_volume(self, GATE, args.mesh, f"{args.prefix}-{GATE}")
-        self.gate = docker.Container(GATE, self._gate(), container_options(self, GATE))
+            self.chain = docker.Container(CHAIN, self._chain(), container_options(self, CHAIN, args.host))
+        gate = f"{args.host.name}_{GATE}"  # one on every host
+        self.gate_volume = own_volume(self, gate, args.mesh, f"{args.prefix}-{GATE}")
+        self.gate = docker.Container(gate, self._gate(), container_options(self, gate, args.host))
         self.register_outputs({"gate": self.gate.name})
 
     def _bridge(self) -> docker.NetworkArgs:
@@ -61,7 +65,7 @@ class AccessControl(pulumi.ComponentResource):
         return hardened(
             mesh=args.mesh,
             name=f"{args.prefix}-{GATE}",
-            image=built_image(f"{GATE}_image", f"{args.prefix}/{GATE}", "docker/gate", self).image_id,
+            image=built_image(f"{args.host.name}_{GATE}_image", f"{args.prefix}/{GATE}", "docker/gate", self).image_id,
             memory=GATE_MEMORY_MIB,
             tmpfs=["/run"],
             log_opts=AUDIT_LOGS,

@@ -12,6 +12,7 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
+from vpn.model.hosts import LOCAL, Host
 
 MEMORY_MIB = 32
 
@@ -31,6 +32,8 @@ class ConfigCarrierArgs:
     """Config volume of every node and of the gate, by name."""
     readers: pulumi.Input[Mapping[str, str]]
     """Container ID of each: who is replaced is delivered to, and waited for, anew."""
+    host: Host = LOCAL
+    """Where it runs."""
 
 
 class ConfigCarrier(pulumi.ComponentResource):
@@ -40,7 +43,9 @@ class ConfigCarrier(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ConfigCarrierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:ConfigCarrier", name, {}, opts)
-        options = container_options(self, name, replacement_trigger=args.readers, additional_secret_outputs=["uploads"])
+        options = container_options(
+            self, name, args.host, replacement_trigger=args.readers, additional_secret_outputs=["uploads"]
+        )
         self.container = docker.Container(name, _container(args), options)
         self.register_outputs({"container": self.container.name})
 

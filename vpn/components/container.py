@@ -7,19 +7,20 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.leftovers import LABEL, removed_before_create
+from vpn.model.hosts import Host
 
 GRACE_SECONDS = 5
 TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
 LOGS = {"max-size": "1m", "max-file": "2"}
 
 
-def container_options(parent: pulumi.Resource, name: str, **more: Any) -> pulumi.ResourceOptions:
+def container_options(parent: pulumi.Resource, name: str, host: Host, **more: Any) -> pulumi.ResourceOptions:
     """Options of a container: any change replaces it, so that one whose start failed is made anew by the next `up`."""
     options = pulumi.ResourceOptions(
         parent=parent,
         replace_on_changes=["*"],
         delete_before_replace=True,
-        hooks=removed_before_create("container", name, parent),
+        hooks=removed_before_create("container", name, parent, host),
     )
     return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(**more))
 

@@ -6,28 +6,33 @@ leftover, and is removed first. What belongs to another state, even of a stack o
 """
 
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 
 import pulumi
 
 import docker as engine
+from vpn.engines import connected
+from vpn.model.hosts import Host
 
 LABEL = "dstack-vpn.mesh"
 
 
-def removed_before_create(kind: str, name: str, parent: pulumi.Resource) -> pulumi.ResourceHookBinding:
+def removed_before_create(kind: str, name: str, parent: pulumi.Resource, host: Host) -> pulumi.ResourceHookBinding:
     """Hooks for a container or network; kind, name and parent make the hook's own name unique in the program."""
-    hook = pulumi.ResourceHook(f"remove-leftover-{type(parent).__name__}-{name}-{kind}", remove_leftover)
+
+    def remove(args: pulumi.ResourceHookArgs) -> None:
+        remove_leftover(host, args)
+
+    hook = pulumi.ResourceHook(f"remove-leftover-{type(parent).__name__}-{name}-{kind}", remove)
     return pulumi.ResourceHookBinding(before_create=[hook])
 
 
-def remove_leftover(args: pulumi.ResourceHookArgs) -> None:
+def remove_leftover(host: Host, args: pulumi.ResourceHookArgs) -> None:
     """Remove the container or network of this name if it bears the mesh's identity."""
     inputs = args.new_inputs or {}
     identity = next(one["value"] for one in inputs["labels"] if one["label"] == LABEL)
     find = _containers if args.type.endswith(":Container") else _networks
-    with closing(engine.from_env()) as client:
+    with connected(host) as client:
         for remove in find(client, inputs["name"], identity):
             pulumi.log.warn(f"removing {inputs['name']}, which an interrupted `pulumi up` left behind")
             remove()

@@ -7,6 +7,8 @@ import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
 from vpn.components.volume import own_volume
+from vpn.model.hosts import LOCAL, Host
+from vpn.model.transport import ECHO_PORT
 
 MEMORY_MIB = 128
 
@@ -28,7 +30,9 @@ class MullvadProxyArgs:
     listen_port: pulumi.Input[int]
     """TCP port for who comes over TCP."""
     host_port: pulumi.Input[int] | None = None
-    """TCP port published on the Docker host; None publishes nothing."""
+    """Port published on the Docker host, TCP for who comes and UDP for who asks; None publishes nothing."""
+    host: Host = LOCAL
+    """Where it runs."""
 
 
 class MullvadProxy(pulumi.ComponentResource):
@@ -40,7 +44,7 @@ class MullvadProxy(pulumi.ComponentResource):
     def __init__(self, name: str, args: MullvadProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:MullvadProxy", name, {}, opts)
         self.config_volume = own_volume(self, name, args.mesh, pulumi.Output.concat(args.container_name, "-config"))
-        self.container = docker.Container(name, self._container(args), container_options(self, name))
+        self.container = docker.Container(name, self._container(args), container_options(self, name, args.host))
         self.register_outputs({"container": self.container.name})
 
     def _container(self, args: MullvadProxyArgs) -> docker.ContainerArgs:
@@ -66,4 +70,8 @@ class MullvadProxy(pulumi.ComponentResource):
 def _published(args: MullvadProxyArgs) -> list[docker.ContainerPortArgs]:
     if args.host_port is None:
         return []
-    return [docker.ContainerPortArgs(internal=args.listen_port, external=args.host_port, protocol="tcp", ip="0.0.0.0")]  # noqa: S104
+    ports = (("tcp", args.listen_port), ("udp", ECHO_PORT))  # at the latter it answers whether UDP gets there
+    return [
+        docker.ContainerPortArgs(internal=port, external=args.host_port, protocol=protocol, ip="0.0.0.0")  # noqa: S104
+        for protocol, port in ports
+    ]

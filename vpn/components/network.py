@@ -6,11 +6,12 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.leftovers import LABEL, removed_before_create
+from vpn.model.hosts import Host
 
 
-def network_options(parent: pulumi.Resource, name: str) -> pulumi.ResourceOptions:
+def network_options(parent: pulumi.Resource, name: str, host: Host) -> pulumi.ResourceOptions:
     """Options of a network: deleted before it is replaced, because two cannot have one range."""
-    hooks = removed_before_create("network", name, parent)
+    hooks = removed_before_create("network", name, parent, host)
     return pulumi.ResourceOptions(parent=parent, delete_before_replace=True, hooks=hooks)
 
 

@@ -8,6 +8,7 @@ import pulumi_docker as docker
 from vpn.components.container import container_options, hardened
 from vpn.components.network import bridge, network_options
 from vpn.components.volume import own_volume
+from vpn.model.hosts import LOCAL, Host
 
 CONFIG_FOLDER = "/etc/wireguard"
 MEMBERS_FOLDER = "/members"
@@ -52,6 +53,8 @@ class WireGuardNodeArgs:
     """UDP port of WireGuard."""
     host_port: pulumi.Input[int] | None = None
     """UDP port published on the Docker host; None publishes nothing."""
+    host: Host = LOCAL
+    """Where it runs."""
 
 
 class WireGuardNode(pulumi.ComponentResource):
@@ -65,7 +68,7 @@ class WireGuardNode(pulumi.ComponentResource):
         super().__init__("dstack-vpn:index:WireGuardNode", name, {}, opts)
         self.config_volume = own_volume(self, name, args.mesh, pulumi.Output.concat(args.container_name, "-config"))
         self.site_network = self._site(name, args)
-        self.container = docker.Container(name, self._container(name, args), container_options(self, name))
+        self.container = docker.Container(name, self._container(name, args), container_options(self, name, args.host))
         self.register_outputs({"container": self.container.name, "site": self.site_network.name})
 
     def _site(self, name: str, args: WireGuardNodeArgs) -> docker.Network:
@@ -76,7 +79,7 @@ class WireGuardNode(pulumi.ComponentResource):
             gateway=args.site_gateway,
             options=SITE_OPTIONS,
         )
-        return docker.Network(name, network, network_options(self, name))
+        return docker.Network(name, network, network_options(self, name, args.host))
 
     def _container(self, name: str, args: WireGuardNodeArgs) -> docker.ContainerArgs:
         return hardened(

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
+from vpn.model.hosts import LOCAL, Host
 
 MEMORY_MIB = 256
 
@@ -30,6 +31,8 @@ class WorkloadContainerArgs:
     """Search domain."""
     command: Sequence[str] = ()
     """Replaces the image's command when not empty."""
+    host: Host = LOCAL
+    """Where it runs."""
 
 
 class WorkloadContainer(pulumi.ComponentResource):
@@ -39,7 +42,7 @@ class WorkloadContainer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WorkloadContainerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("dstack-vpn:index:WorkloadContainer", name, {}, opts)
-        self.container = docker.Container(name, _container(args), container_options(self, name))
+        self.container = docker.Container(name, _container(args), container_options(self, name, args.host))
         self.register_outputs({"container": self.container.name})
 
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from vpn.model import firewall, gate, names, paths, relay, wgconf
 from vpn.model.access import Access
+from vpn.model.hosts import Host
 from vpn.model.keys import KeyRing
 from vpn.model.topology import GATE, Node, Topology, proxy_name
 
@@ -31,9 +32,9 @@ def gate_files(topology: Topology, keys: KeyRing, access: Access) -> dict[str, s
     return _with_checksums({"settings.json": gate.render(topology, keys, access)})
 
 
-def proxy_files(topology: Topology, node: Node) -> dict[str, str]:
+def proxy_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
     """The config folder of the relay beside a node: name -> text."""
-    return _with_checksums({"settings.json": relay.render(topology, node)})
+    return _with_checksums({"settings.json": relay.render(topology, keys, node)})
 
 
 def _with_checksums(files: dict[str, str]) -> dict[str, str]:
@@ -41,10 +42,11 @@ def _with_checksums(files: dict[str, str]) -> dict[str, str]:
     return {**files, CHECKSUMS: sums}
 
 
-def archive(topology: Topology, keys: KeyRing) -> str:
-    """Base64 of a tar.gz with a folder for every node, relay and the gate; equal input gives equal bytes."""
-    folders = {node.name: node_files(topology, keys, node) for node in topology.nodes}
-    folders |= {proxy_name(node.name): proxy_files(topology, node) for node in topology.proxied}
+def archive(topology: Topology, keys: KeyRing, host: Host) -> str:
+    """Base64 of a tar.gz with a folder for every node and relay of a host, and its gate; equal input, equal bytes."""
+    folders = {node.name: node_files(topology, keys, node) for node in topology.nodes_on(host)}
+    proxied = [node for node in topology.proxied if node.host == host]
+    folders |= {proxy_name(node.name): proxy_files(topology, keys, node) for node in proxied}
     if topology.access:
         folders[GATE] = gate_files(topology, keys, topology.access)
     buffer = io.BytesIO()
@@ -72,9 +74,14 @@ def _environment(topology: Topology, node: Node) -> str:
         "UNDERLAY_GATEWAY": topology.underlay_gateway,
         "DOMAIN": topology.domain,
     }
-    relayed = [(peer, link) for peer in topology.peers_of(node) if (link := topology.link(node, peer))]
-    if relayed:
-        routes = [f"{range_}:{link.mtu}" for peer, link in relayed for range_ in (peer.address, peer.site)]
+    routes = [
+        f"{range_}:{mtu}"
+        for peer in topology.peers_of(node)
+        for end in topology.behind(node, peer)
+        if (mtu := topology.path_mtu(node, end)) < topology.mtu or topology.link(node, end)
+        for range_ in (end.address, end.site)
+    ]
+    if routes:
         values["LINK_ROUTES"] = f'"{" ".join(routes)}"'
     if topology.access and topology.admits_members(node):
         values["MEMBER_RANGE"] = topology.access.member_range

@@ -10,22 +10,28 @@ from typing import Any
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.grants import broken
+from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
-from vpn.model.policy import Policy
 from vpn.model.policy_reader import PolicyReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
+from vpn.model.shape import FULL, ShapeReader, tunnels
 from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
 from vpn.model.transport import MIN_MTU, TransportReader
 
-TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "transport")
+TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
 NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration", "presharedKeyGeneration")
-KEYS = (*TEXT_KEYS, *NUMBER_KEYS, "nodes", "links", "workloads", "services", "groups", "rules", "tests", "access")
+MESH_KEYS = ("hosts", "nodes", "gateways", "relays", "links")
+KEYS = (*TEXT_KEYS, *NUMBER_KEYS, *MESH_KEYS, "workloads", "services", "groups", "rules", "tests", "access")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
     "vpnRange": "10.0.0.0/24",
     "underlayRange": "172.20.0.0/16",
     "siteRange": "10.64.0.0/16",
+    "topology": FULL,
+    "hub": "",
+    "gateways": [],
+    "relays": [],
     "transport": "udp",
     "listenPort": 51820,
     "hostPort": 51820,
@@ -34,6 +40,7 @@ DEFAULTS: Mapping[str, Any] = {
     "keepalive": 25,
     "keyGeneration": 1,
     "presharedKeyGeneration": 0,
+    "hosts": [],
     "links": [],
     "workloads": [],
     "services": [],
@@ -42,13 +49,12 @@ DEFAULTS: Mapping[str, Any] = {
     "tests": [],
     "access": {},
 }
-NODE_KEYS = ("name", "address", "keyGeneration", "ingress")
+NODE_KEYS = ("name", "host", "address", "keyGeneration", "ingress")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
-PAIR = 2
 MOST_GENERATIONS = 1_000_000
 UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
@@ -88,10 +94,14 @@ def parse(
     generations = _node_generations(reader, node_entries)
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
-    relayed_links = TransportReader(reader, _names(node_entries)).links(values["mtu"])
-    ingresses = IngressReader(reader).ingresses(node_entries, {name for link in relayed_links for name in link.between})
+    hosts = HostReader(reader).by_node(HostReader(reader).hosts(), node_entries)
+    shape = ShapeReader(reader, hosts).shape()
     policy, expectations = _policy_reader(reader, node_entries, workload_entries, has_members=bool(access)).read()
-    _check_links(reader, policy, _names(node_entries))
+    talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
+    reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
+    relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
+    relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
+    ingresses = IngressReader(reader).ingresses(node_entries, relayed)
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
@@ -101,7 +111,7 @@ def parse(
         {"hostPort": host_port, "proxyPort": proxy_port},
         _Assignment(_names(node_entries), fixed, previous or {}),
     )
-    nodes = tuple(replace(node, key_generation=generations[node.name]) for node in nodes)
+    nodes = tuple(replace(node, key_generation=generations[node.name], host=hosts[node.name]) for node in nodes)
     workloads = _workloads(reader, nodes, workload_entries, previous or {})
     reader.stop_if_wrong()
     topology = Topology(
@@ -114,10 +124,12 @@ def parse(
         policy=policy,
         expectations=expectations,
         access=access,
+        shape=shape,
         relayed_links=relayed_links,
         proxy_port=proxy_port,
         ingresses=ingresses,
     )
+    _check_published(reader, topology)
     _check_expectations(reader, topology)
     reader.stop_if_wrong()
     return topology
@@ -159,19 +171,8 @@ def _policy_reader(reader: Reader, nodes: Entries, workloads: Entries, *, has_me
     return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places, has_members=has_members)
 
 
-def _check_links(reader: Reader, policy: Policy, nodes: Sequence[str]) -> None:
-    """A link between two that may not talk would be there in words only."""
-    links = reader.raw["links"]
-    for index, entry in enumerate(links if isinstance(links, list) else ()):
-        pair = entry.get("between") if isinstance(entry, Mapping) else None
-        if (
-            isinstance(pair, list)
-            and len(pair) == PAIR
-            and all(name in nodes for name in pair)
-            and not policy.talk(*pair)
-        ):
-            fix = "add a rule between them, or leave the link out"
-            reader.wrong(f"links[{index}].between", pair, "may not talk at all by the rules", fix)
+def _with_gateway(nodes: Entries) -> frozenset[str]:
+    return frozenset(str(entry.get("name")) for entry in nodes if entry.get("ingress") is not None)
 
 
 def _check_expectations(reader: Reader, topology: Topology) -> None:
@@ -181,6 +182,22 @@ def _check_expectations(reader: Reader, topology: Topology) -> None:
         if one.allow:
             reason, fix = "is denied", "add a rule that lets it pass, or expect: deny"
         reader.wrong(one.path, what, reason, fix)
+
+
+def _check_published(reader: Reader, topology: Topology) -> None:
+    """What other hosts shall reach must be published; an embedded chain cannot be."""
+    apart = [(node, peer) for node in topology.nodes for peer in topology.peers_of(node) if node.host != peer.host]
+    udp = {peer.host.name for node, peer in apart if peer.host.takes_udp and topology.udp_endpoint(node, peer)}
+    if udp and not reader.raw["hostPort"]:
+        fix = "set the first UDP port to publish, or inbound: none"
+        reader.wrong("hostPort", 0, f"publishes nothing, but other hosts reach {', '.join(sorted(udp))}", fix)
+    relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - set(topology.ingresses)
+    if relays and not topology.proxy_port:
+        fix = "set the first TCP port to publish"
+        reader.wrong("proxyPort", 0, f"publishes no relay, but others reach {', '.join(sorted(relays))} over TCP", fix)
+    if topology.access and topology.access.embedded and len(topology.hosts) > 1:
+        fix = "set access.rpcUrl and access.contractAddress: a gate on every host asks a real chain"
+        reader.wrong("access.rpcUrl", None, "is missing: the embedded chain answers on one host only", fix)
 
 
 def _names(entries: Entries) -> list[str]:

@@ -22,6 +22,8 @@ def render(topology: Topology, node: Node) -> str:
     """A ruleset that replaces the node's own table in one transaction and leaves Docker's tables alone."""
     mesh, closed = _set(topology.mesh_ranges), _set((*topology.mesh_ranges, topology.underlay_range))
     sets = _policy(topology, node)
+    is_gateway = node.name in topology.gateways
+    between = f'        iifname "{INTERFACE}" oifname "{INTERFACE}" jump rules\n' if is_gateway else ""
     to_own_resolver = f"dnat ip to {node.gateway}"
     mark = f"0x{sha256(sets.encode()).hexdigest()[:7]}1"
     return f"""\
@@ -71,6 +73,7 @@ table inet {TABLE} {{
         iifname != "{INTERFACE}" fib saddr . iif oif missing drop
         tcp flags syn tcp option maxseg size set rt mtu
         iifname "{INTERFACE}" ip daddr {node.site} jump rules
+{between}\
         iifname "{INTERFACE}" drop
         ip saddr {node.site} oifname "{INTERFACE}" jump rules
         oifname "{INTERFACE}" reject with icmpx admin-prohibited
@@ -91,17 +94,19 @@ def _policy(topology: Topology, node: Node) -> str:
     known = grants(topology, node)
     everything = {_pair(grant) for grant in known if grant.ports is None}
     ports = {f"{_pair(grant)} . {grant.ports.protocol} . {grant.ports.range}" for grant in known if grant.ports}
-    pings = {_pair(grant) for grant in known} | ({*_tunnels(topology, node)} if not topology.policy.is_open else set())
+    pings = {_pair(grant) for grant in known} | ({*_routes(topology, node)} if not topology.policy.is_open else set())
     return (
         _named("open", PAIR, everything) + _named("ping", PAIR, pings - everything) + _named("ports", WITH_PORT, ports)
     )
 
 
-def _tunnels(topology: Topology, node: Node) -> Iterable[str]:
-    """Both ends of a tunnel may ping each other: so a node learns which of its paths work."""
-    for peer in topology.peers_of(node):
-        yield f"{node.address} . {peer.address}"
-        yield f"{peer.address} . {node.address}"
+def _routes(topology: Topology, node: Node) -> Iterable[str]:
+    """Both ends of a route may ping each other, as those of every tunnel: so a node learns which of its paths work."""
+    ends = {(route[0], route[-1]) for route in topology.routes if node.name in route}
+    ends |= {(node.name, peer.name) for peer in topology.peers_of(node)}
+    for one, other in ends:
+        here, there = topology.node(one).address, topology.node(other).address
+        yield from (f"{here} . {there}", f"{there} . {here}")
 
 
 def _pair(grant: Grant) -> str:

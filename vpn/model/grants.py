@@ -71,7 +71,14 @@ class _Compiler:
         services = [one for one in self._topology.policy.services if one.name in rule.services]
         if self._only in (None, source):
             return rule.targets, services
-        return rule.targets & {self._only}, [one for one in services if one.node == self._only]
+        targets = [name for name in rule.targets if self._comes_by(source, name)]
+        return targets, [one for one in services if self._comes_by(source, one.node)]
+
+    def _comes_by(self, source: str, target: str) -> bool:
+        """Whether packets between two come by the one node; members have a tunnel of their own to every target."""
+        if self._only is None or source == MEMBERS:
+            return self._only in (None, target)
+        return self._topology.passes(self._only, source, target)
 
     def _from(
         self, source: IPv4Network, rule: Rule, nodes: Iterable[str], services: Iterable[Service]

@@ -86,6 +86,10 @@ class KeyRing:
         """The preshared key of a pair; the same from either side."""
         return PresharedKey(self._derive("preshared", *sorted((one, other)), str(generation)))
 
+    def meeting_key(self, one: str, other: str, relay: str) -> str:
+        """Base64 of what proves to the relay of a third that one is of a pair that meets there."""
+        return b64encode(self._derive("meeting", *sorted((one, other)), relay)).decode()
+
     def _derive(self, *label: str) -> bytes:
         # NUL cannot be part of a name, so joined labels cannot be mistaken for one another.
         message = "\0".join((self.mesh, *label)).encode()

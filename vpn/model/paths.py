@@ -6,15 +6,15 @@ from vpn.model.wgconf import public_key
 
 
 def render(topology: Topology, keys: KeyRing, node: Node) -> str:
-    """A line a link.
+    """A line a link that this node can move; the other end comes along.
 
     The peer's name, address and public key, its endpoint over UDP and over TCP, and who answers whether UDP gets there.
     """
     lines = []
     for peer in topology.peers_of(node):
         link = topology.link(node, peer)
-        if link and link.auto:
-            key = public_key(topology, keys, peer)
-            relay, answers = topology.relay_endpoint(node, peer), topology.echo_endpoint(peer)
-            lines.append(f"{peer.name} {peer.address} {key} {topology.endpoint(node, peer)} {relay} {answers}\n")
+        udp, tcp = topology.udp_endpoint(node, peer), topology.tcp_endpoint(node, peer)
+        if link and link.auto and udp and tcp:
+            key, answers = public_key(topology, keys, peer), "/".join(map(str, topology.echo_endpoint(peer, node)))
+            lines.append(f"{peer.name} {peer.address} {key} {udp} {tcp} {answers}\n")
     return "".join(lines)

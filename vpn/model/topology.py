@@ -1,17 +1,23 @@
 """The mesh as one value: nodes, their sites and workloads, and who is whose peer."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 
 from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
+from vpn.model.hosts import LOCAL, Host, Reach
 from vpn.model.ingress import Ingress
 from vpn.model.policy import MEMBERS, Expectation, Policy
+from vpn.model.shape import Pair, Shape, steps
 from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
+NAT_KEEPALIVE = 25  # seconds; mappings of UDP may end after 30 (RFC 4787, REQ-5 wants 120)
 CARRIER, GATE, CHAIN = "config", "gate", "chain"  # containers of the mesh beside the nodes: <name>-<this>
 
 
@@ -43,6 +49,8 @@ class Node:
     """The network of its workloads."""
     host_port: int | None
     """UDP port published on the Docker host; None when nothing is published."""
+    host: Host = LOCAL
+    """Where it runs."""
     key_generation: int = 0
     """How often this node alone got a new key."""
 
@@ -59,10 +67,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """A checked mesh; every generated file and every resource is a view on it.
-
-    Full mesh: every node is a peer of every other that it may talk to.
-    """
+    """A checked mesh; every generated file and every resource is a view on it."""
 
     name: str
     """Prefix of everything the mesh owns on a Docker host."""
@@ -89,6 +94,8 @@ class Topology:
     """How often the preshared keys alone were made anew."""
     access: Access | None = None
     """Who else may join; None: nobody."""
+    shape: Shape = field(default_factory=Shape)
+    """Which nodes that may talk have a tunnel, and how the others' packets go."""
     relayed_links: tuple[RelayedLink, ...] = ()
     """The pairs that speak over TCP, or can; all others speak UDP."""
     proxy_port: int = 0
@@ -109,11 +116,71 @@ class Topology:
 
     def node(self, name: str) -> Node:
         """The node of a name. Raises KeyError."""
-        return {node.name: node for node in self.nodes}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts that have nodes, in the order of these."""
+        return tuple(dict.fromkeys(node.host for node in self.nodes))
+
+    def nodes_on(self, host: Host) -> tuple[Node, ...]:
+        """The nodes of a host."""
+        return tuple(node for node in self.nodes if node.host == host)
+
+    # --- tunnels
+
+    @cached_property
+    def routes(self) -> tuple[tuple[str, ...], ...]:
+        """By which nodes packets go, for every two that may talk; both ends are among them."""
+        pairs = [(one.name, other.name) for at, one in enumerate(self.nodes) for other in self.nodes[at + 1 :]]
+        return tuple(self.shape.route(*pair) for pair in pairs if self.policy.talk(*pair))
+
+    @cached_property
+    def _ways(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """For every node what it sends to whom: destinations by peer; a peer is its own destination, too."""
+        ways: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+        for route in self.routes:
+            for one, other in pairwise(route):
+                ways[one][other] |= {other: None, route[-1]: None}
+                ways[other][one] |= {one: None, route[0]: None}
+        return {node: {peer: tuple(ends) for peer, ends in peers.items()} for node, peers in ways.items()}
 
     def peers_of(self, node: Node) -> tuple[Node, ...]:
         """The nodes it has a tunnel with, in the mesh's order."""
-        return tuple(peer for peer in self.nodes if peer != node and self.policy.talk(node.name, peer.name))
+        peers = self._ways.get(node.name, {})
+        return tuple(peer for peer in self.nodes if peer.name in peers)
+
+    def behind(self, node: Node, peer: Node) -> tuple[Node, ...]:
+        """The nodes whose packets go between these two, on the peer's side: the peer, and for whom it is a gateway."""
+        return tuple(self.node(name) for name in self._ways[node.name][peer.name])
+
+    @cached_property
+    def gateways(self) -> frozenset[str]:
+        """Nodes that hand on packets between others."""
+        return frozenset(name for route in self.routes for name in route[1:-1])
+
+    def passes(self, node: str, source: str, target: str) -> bool:
+        """Whether packets between two nodes come by a third, or by one of the two."""
+        return node in (source, target) or (node in self.gateways and node in self.shape.route(source, target))
+
+    @cached_property
+    def _mtus(self) -> dict[Pair, int]:
+        return {link.between: link.mtu for link in self.relayed_links}
+
+    def path_mtu(self, node: Node, target: Node) -> int:
+        """MTU in bytes of all tunnels from one node to another."""
+        tunnels = steps(self.shape.route(node.name, target.name))
+        return min(self._mtus.get(tunnel, self.mtu) for tunnel in tunnels)
+
+    def talks_with(self, node: Node) -> tuple[Node, ...]:
+        """Nodes that may ping it: who may talk with it, and who has a tunnel with it."""
+        peers = self._ways.get(node.name, {})
+        others = (other for other in self.nodes if other != node)
+        return tuple(other for other in others if other.name in peers or self.policy.talk(node.name, other.name))
 
     def admits_members(self, node: Node) -> bool:
         """Whether members have a tunnel to a node: something there is for them."""
@@ -124,15 +191,18 @@ class Topology:
         places = {node.name: node.address for node in self.nodes}
         return (places | {workload.name: workload.address for workload in self.workloads})[name]
 
-    def link(self, one: Node, other: Node) -> RelayedLink | None:
+    @cached_property
+    def _links(self) -> dict[Pair, RelayedLink]:
+        return {link.between: link for link in self.relayed_links}
+
+    def link(self, node: Node, peer: Node) -> RelayedLink | None:
         """How two nodes speak over TCP; None if they never do."""
-        pair = frozenset((one.name, other.name))
-        return next((link for link in self.relayed_links if link.between == pair), None)
+        return self._links.get(frozenset((node.name, peer.name)))
 
     @property
     def proxied(self) -> tuple[Node, ...]:
         """The nodes with a relay beside them: all, if it is published, else those that speak over TCP, or can."""
-        named = {name for link in self.relayed_links for name in link.between}
+        named = {name for link in self.relayed_links for name in (*link.between, *link.through)}
         return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
 
     def node_of(self, name: str) -> Node:
@@ -155,23 +225,73 @@ class Topology:
         """TCP port of its relay on the Docker host; None when nothing is published."""
         return self.proxy_port + self.number(node) - 1 if self.proxy_port else None
 
-    def proxy_endpoint(self, node: Node) -> str:
-        """Where the relays of the others reach its relay."""
+    def meetings_at(self, node: Node) -> tuple[tuple[str, str], ...]:
+        """The pairs that meet at its relay."""
+        pairs = [tuple(sorted(link.between)) for link in self.relayed_links if node.name in link.through]
+        return tuple((one, other) for one, other in sorted(pairs))
+
+    # --- endpoints
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What gets in where."""
+        hosts = {node.name: node.host for node in self.nodes}
+        return Reach(hosts=hosts, gateways=frozenset(self.ingresses))
+
+    def opens_tcp(self, node: Node, peer: Node) -> bool:
+        """Whether a node's relay connects to a peer's: on one host both do, else one end, as addresses tell little."""
+        if node.host == peer.host:
+            return True
+        there, here = self.reach.tcp(peer.name, node.name), self.reach.tcp(node.name, peer.name)
+        return there and (not here or self.number(node) > self.number(peer))
+
+    def proxy_endpoint(self, node: Node, source: Node) -> str:
+        """Where the relay of another reaches a node's."""
         ingress = self.ingresses.get(node.name)
-        return ingress.endpoint if ingress else f"{self.proxy_address(node)}:{self.listen_port}"
+        if ingress:
+            return ingress.endpoint
+        if node.host == source.host:
+            return f"{self.proxy_address(node)}:{self.listen_port}"
+        return f"{node.host.address}:{self.proxy_host_port(node)}"
 
     def relay_endpoint(self, node: Node, peer: Node) -> str:
         """Where a node sends what its relay shall carry to a peer."""
         return f"{self.proxy_address(node)}:{FIRST_PORT + self.number(peer)}"
 
-    def echo_endpoint(self, node: Node) -> str:
-        """Where the relay beside a node answers who asks whether UDP gets there."""
-        return f"{self.proxy_address(node)}/{ECHO_PORT}"
+    def echo_endpoint(self, node: Node, source: Node) -> tuple[str, int]:
+        """Where a node's relay answers another that asks whether UDP gets there: elsewhere at a published port."""
+        if node.host == source.host:
+            return str(self.proxy_address(node)), ECHO_PORT
+        return str(node.host.address), self.proxy_host_port(node) or 0
 
-    def endpoint(self, node: Node, peer: Node) -> str:
-        """Where a node sends what is for a peer, at first."""
+    def udp_endpoint(self, node: Node, peer: Node) -> str | None:
+        """Where a node reaches a peer over UDP; None when nothing gets in there, and the peer must begin."""
+        if node.host == peer.host:
+            return f"{peer.underlay}:{self.listen_port}"
+        return f"{peer.host.address}:{peer.host_port}" if peer.host.takes_udp else None
+
+    def tcp_endpoint(self, node: Node, peer: Node) -> str | None:
+        """Where a node reaches a peer by the relay beside itself; None when it never does, or the peer must begin."""
         link = self.link(node, peer)
-        return self.relay_endpoint(node, peer) if link and not link.auto else f"{peer.underlay}:{self.listen_port}"
+        return self.relay_endpoint(node, peer) if link and (link.through or self.opens_tcp(node, peer)) else None
+
+    def relays_from(self, node: Node, peer: Node) -> tuple[str, ...]:
+        """The nodes to whose relays a node's relay connects for a peer."""
+        link = self.link(node, peer)
+        if link is None:
+            return ()
+        return link.through or ((peer.name,) if self.opens_tcp(node, peer) else ())
+
+    def endpoint(self, node: Node, peer: Node) -> str | None:
+        """Where a node sends what is for a peer, at first; None when it waits for the peer to begin."""
+        link = self.link(node, peer)
+        return self.tcp_endpoint(node, peer) if link and not link.auto else self.udp_endpoint(node, peer)
+
+    def keepalive_to(self, node: Node, peer: Node) -> int:
+        """Seconds between two keepalives; where nothing else gets in, they keep the way open for the peer."""
+        if node.host == peer.host or node.host.takes_udp:
+            return self.keepalive
+        return self.keepalive or NAT_KEEPALIVE
 
     def generation(self, node: Node) -> str:
         """The generation of a node's key."""
@@ -197,7 +317,12 @@ def proxy_name(node: str) -> str:
 
 
 def node_at(
-    name: str, address: IPv4Address, ranges: tuple[IPv4Network, IPv4Network, IPv4Network], *, first_port: int | None
+    name: str,
+    address: IPv4Address,
+    ranges: tuple[IPv4Network, IPv4Network, IPv4Network],
+    *,
+    first_port: int | None,
+    on: Host = LOCAL,
 ) -> Node:
     """Place a node. Its underlay address, site and published port follow from its VPN address, so that none ever moves.
 
@@ -211,4 +336,5 @@ def node_at(
         underlay=host(underlay, number + 1),
         site=subnet(sites, SITE_PREFIX, number),
         host_port=None if first_port is None else first_port + number - 1,
+        host=on,
     )

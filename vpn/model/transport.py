@@ -1,20 +1,23 @@
 """How encrypted packets travel between two nodes: as UDP, over TCP by a relay beside each of them, or as it works."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vpn.model.hosts import TCP, UDP, Reach
 from vpn.model.reader import Reader
+from vpn.model.shape import Pair
 
-UDP, TCP, AUTO = "udp", "tcp", "auto"
+AUTO = "auto"
 TRANSPORTS = (UDP, TCP, AUTO)
+THROUGH_OTHERS = "through relays of others"
 LINK_KEYS = ("between", "transport", "mtu")
 TCP_MTU = 1376  # bytes; a datagram then fits one TCP segment of a path with an MTU of 1500 (Mullvad's own figure)
 MIN_MTU = 576  # bytes every IPv4 host takes (RFC 791, 3.1)
 ECHO_PORT = 1024  # UDP port where a relay answers
+PAIR = 2
+RELAYS = 2  # when the configuration names none: one may fail
 FIRST_PORT = ECHO_PORT  # plus the peer's number, from 1: the UDP port at a node's relay that leads to the peer
-
-Pair = frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class RelayedLink:
     """Over TCP only while UDP does not get through."""
     mtu: int
     """MTU of the tunnel between them in bytes."""
+    through: tuple[str, ...] = ()
+    """Nodes whose relays hand on what it carries, the preferred one first, because nothing gets in at either end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,43 +43,95 @@ class Choice:
 
 @dataclass(frozen=True)
 class TransportReader:
-    """Reads `transport` and `links`, and notes what is wrong."""
+    """Reads `transport`, `links` and `relays`, and notes what is wrong."""
 
     reader: Reader
-    nodes: Sequence[str]
+    reach: Reach
 
-    def links(self, mtu: int) -> tuple[RelayedLink, ...]:
-        """Every pair that needs relays, in the order of the nodes; `mtu` is the mesh's."""
+    def links(self, tunnels: Collection[Pair], mtu: int) -> tuple[RelayedLink, ...]:
+        """Every tunnel that needs relays; `mtu` is the mesh's."""
         default = Choice(transport=self._transport("transport", self.reader.raw.get("transport")))
-        chosen = self._chosen(mtu)
-        pairs = [(one, other) for at, one in enumerate(self.nodes) for other in self.nodes[at + 1 :]]
-        choices = [(frozenset(pair), chosen.get(frozenset(pair), default)) for pair in pairs]
-        return tuple(
-            RelayedLink(between=pair, auto=choice.transport == AUTO, mtu=choice.mtu or min(TCP_MTU, mtu))
-            for pair, choice in choices
-            if choice.transport != UDP
-        )
+        chosen, relays = self._chosen(tunnels, mtu), self._relays()
+        found = {pair: self._link(pair, chosen.get(pair, default), relays, mtu) for pair in tunnels}
+        self._check_paths([link for link in found.values() if link])
+        return tuple(link for link in found.values() if link)
 
-    def _chosen(self, mtu: int) -> dict[Pair, Choice]:
+    def _link(self, pair: Pair, choice: Choice, relays: tuple[str, ...], mtu: int) -> RelayedLink | None:
+        transport = self._possible(pair, choice.transport)
+        if transport == UDP:
+            return None
+        through = () if transport in TRANSPORTS else relays
+        most = choice.mtu or min(TCP_MTU, mtu)
+        return RelayedLink(between=pair, auto=transport == AUTO, mtu=most, through=through)
+
+    def _possible(self, pair: Pair, wanted: str) -> str:
+        """The wanted transport where something gets in for it, else what does."""
+        one, other = sorted(pair)
+        udp = self.reach.udp(one, other) or self.reach.udp(other, one)
+        tcp = self.reach.tcp(one, other) or self.reach.tcp(other, one)
+        if (wanted == UDP and udp) or (wanted in (TCP, AUTO) and tcp and (udp or wanted == TCP)):
+            return wanted
+        return TCP if tcp else THROUGH_OTHERS
+
+    def _check_possible(self, path: str, pair: Pair, wanted: str) -> None:
+        possible = self._possible(pair, wanted)
+        if possible != wanted:
+            hosts = " and ".join(sorted({self.reach.hosts[name].name for name in pair}))
+            fix = f"leave it out: {possible} is what works; or change inbound of a host"
+            self.reader.wrong(path, wanted, f"cannot be: it gets in at neither of {hosts}", fix)
+
+    def _check_paths(self, links: Sequence[RelayedLink]) -> None:
+        lost = [link for link in links if not link.auto and not link.through and self._is_closed(link.between)]
+        between = dict.fromkeys(tuple(sorted(self.reach.hosts[name].name for name in link.between)) for link in lost)
+        for one, other in between:
+            fix = "put a node on a host with inbound udp or tcp: it relays for those"
+            self.reader.wrong("hosts", f"{one} and {other}", "have no path: nothing gets in at either", fix)
+
+    def _is_closed(self, pair: Pair) -> bool:
+        one, other = pair
+        return not self.reach.tcp(one, other) and not self.reach.tcp(other, one)
+
+    # --- relays
+
+    def _relays(self) -> tuple[str, ...]:
+        """Those of the configuration, else two that anybody reaches, if possible on two hosts."""
+        names = self.reader.raw.get("relays")
+        able = [name for name in self.reach.hosts if self.reach.takes_tcp(name)]
+        if not isinstance(names, list) or not names:
+            if names != []:
+                self.reader.wrong("relays", names, "is not a list", "write it like [node-a, node-b]")
+            first_each = {self.reach.hosts[name].name: name for name in reversed(able)}
+            return tuple(sorted(able, key=lambda name: (name not in first_each.values(), able.index(name)))[:RELAYS])
+        for index, name in enumerate(names):
+            if name not in able:
+                fix = f"one of {', '.join(able)}"
+                self.reader.wrong(f"relays[{index}]", name, "is no node that others reach over TCP", fix)
+        return tuple(dict.fromkeys(str(name) for name in names))
+
+    # --- links
+
+    def _chosen(self, tunnels: Collection[Pair], mtu: int) -> dict[Pair, Choice]:
         found: dict[Pair, Choice] = {}
         for index, entry in enumerate(self.reader.entries("links", LINK_KEYS)):
             path = f"links[{index}]"
-            pair = self._pair(path, entry)
+            pair = self._pair(path, entry, tunnels)
             if pair in found:
                 reason = "is also the pair of another link"
                 self.reader.wrong(f"{path}.between", sorted(pair), reason, "say all of a pair in one place")
-            found[pair] = Choice(
-                transport=self._transport(f"{path}.transport", entry.get("transport")),
-                mtu=self._mtu(path, entry, mtu),
-            )
+            transport = self._transport(f"{path}.transport", entry.get("transport"))
+            if pair in tunnels and transport in TRANSPORTS:
+                self._check_possible(f"{path}.transport", pair, transport)
+            found[pair] = Choice(transport=transport, mtu=self._mtu(path, entry, mtu))
         return found
 
-    def _pair(self, path: str, entry: Mapping[str, Any]) -> Pair:
-        value = entry.get("between")
+    def _pair(self, path: str, entry: Mapping[str, Any], tunnels: Collection[Pair]) -> Pair:
+        value, known = entry.get("between"), self.reach.hosts
         names = value if isinstance(value, list) and all(isinstance(name, str) for name in value) else []
-        if len(set(names)) != 2 or len(names) != 2 or not set(names) <= set(self.nodes):  # noqa: PLR2004 (a pair)
-            fix = f"name two of {', '.join(self.nodes)}"
-            self.reader.wrong(f"{path}.between", value, "is not a pair of nodes", fix)
+        if len(set(names)) != PAIR or len(names) != PAIR or not set(names) <= set(known):
+            self.reader.wrong(f"{path}.between", value, "is not a pair of nodes", f"name two of {', '.join(known)}")
+        elif frozenset(names) not in tunnels:
+            fix = "add a rule between them, or leave the link out"
+            self.reader.wrong(f"{path}.between", value, "have no tunnel by the rules and the topology", fix)
         return frozenset(names)
 
     def _transport(self, path: str, value: object) -> str:

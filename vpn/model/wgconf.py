@@ -25,13 +25,15 @@ def _interface(topology: Topology, keys: KeyRing, node: Node) -> str:
 
 
 def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
+    allowed = ", ".join(f"{end.address}/32, {end.site}" for end in topology.behind(node, peer))
+    endpoint = topology.endpoint(node, peer)
     lines = [
         "[Peer]",
         f"# {peer.name}",
         f"PublicKey = {public_key(topology, keys, peer)}",
         f"PresharedKey = {keys.preshared_key(node.name, peer.name, topology.preshared_generation).base64()}",
-        f"AllowedIPs = {peer.address}/32, {peer.site}",
-        f"Endpoint = {topology.endpoint(node, peer)}",
-        f"PersistentKeepalive = {topology.keepalive}",
+        f"AllowedIPs = {allowed}",
+        *([f"Endpoint = {endpoint}"] if endpoint else []),  # else the peer begins
+        f"PersistentKeepalive = {topology.keepalive_to(node, peer)}",
     ]
     return "\n".join(lines) + "\n"

@@ -98,6 +98,13 @@ class Connection:
         self._watch = self._loop.call_later(idle, self._check_idle) if idle else None
         self._write()
 
+    def serve(self, deliver: Deliver, idle: float) -> None:
+        """From now on, deliver there, and wait so many seconds for a byte; 0: for ever."""
+        self._deliver, self._idle = deliver, idle
+        if self._watch:
+            self._watch.cancel()
+        self._watch = self._loop.call_later(idle, self._check_idle) if idle else None
+
     def carry(self, blocks: Iterable[bytes]) -> None:
         """Send frames, as soon as the other end takes them."""
         self._outbox.put(blocks)

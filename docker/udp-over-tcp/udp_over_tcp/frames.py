@@ -1,6 +1,6 @@
 """The wire format: from datagrams to a stream of bytes and back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 HEADER = 2  # bytes
 LONGEST = 0xFFFF  # bytes of a datagram that a header can tell
@@ -19,6 +19,11 @@ def framed(batch: memoryview, size: int) -> bytes:
     if whole < len(batch):
         parts += ((len(batch) - whole).to_bytes(HEADER), batch[whole:])
     return b"".join(parts)
+
+
+def joined(batch: Sequence[Datagram | bytes]) -> bytes:
+    """The stream's bytes of datagrams from several places."""
+    return b"".join(part for one in batch for part in (len(one).to_bytes(HEADER), one))
 
 
 class Stream:

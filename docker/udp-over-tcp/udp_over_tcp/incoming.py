@@ -11,6 +11,7 @@ from udp_over_tcp.connection import Connection, Outbox, prepared
 from udp_over_tcp.frames import Datagram, framed
 from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
+from udp_over_tcp.meeting import HELLO, MeetingPlace, is_hello
 from udp_over_tcp.outgoing import OutgoingLink
 from udp_over_tcp.settings import Incoming
 
@@ -37,10 +38,20 @@ class Caller:
         self._udp.connect(settings.forward)
         self._loop.add_reader(self._udp, self._read)
 
-    def take(self, tcp: socket.socket) -> Connection:
-        """Serve a connection."""
-        self.connection = Connection(tcp, self._deliver, self._intake, self._idle, Outbox())
-        return self.connection
+    def take(self, tcp: socket.socket, greet: Callable[[Connection, bytes], None]) -> Connection:
+        """Serve a connection, unless it greets first: then it has another purpose."""
+
+        def first(batch: Sequence[Datagram]) -> None:
+            if is_hello(batch[0]):
+                self.connection = None
+                greet(connection, bytes(batch[0]))
+            else:
+                connection.serve(self._deliver, self._idle)
+                self._deliver(batch)
+
+        connection = Connection(tcp, first, self._intake, self._idle, Outbox())
+        self.connection = connection
+        return connection
 
     def close(self) -> None:
         """Give up the socket; no connection is left."""
@@ -62,9 +73,16 @@ class Caller:
 class IncomingLink:
     """One listening TCP port."""
 
-    def __init__(self, settings: Incoming, intake: Intake, link_to: Callable[[str], OutgoingLink | None]) -> None:
-        """`intake` is shared by all links; `link_to` finds the link that leads somewhere."""
+    def __init__(
+        self,
+        settings: Incoming,
+        intake: Intake,
+        link_to: Callable[[str], OutgoingLink | None],
+        place_of: Callable[[bytes], MeetingPlace | None],
+    ) -> None:
+        """`intake` is shared by all; the others find the link that leads somewhere, and the place of a meeting."""
         self._link_to = link_to
+        self._place_of = place_of
         self._settings = settings
         self._intake = intake
         self._callers: set[Caller] = set()
@@ -139,7 +157,15 @@ class IncomingLink:
             tcp.close()
             return
         say(f"{self.name}: {source} connected")
-        caller.take(tcp).ended.add_done_callback(lambda ended: self._left(caller, ended.result()))
+        connection = caller.take(tcp, self._greet)
+        connection.ended.add_done_callback(lambda _: self._left(caller, connection))
+
+    def _greet(self, connection: Connection, hello: bytes) -> None:
+        place = self._place_of(hello[len(HELLO) : -1])
+        if place:
+            place.receive(connection, hello)
+        else:
+            connection.end("asked for a meeting that is not here")
 
     def _caller(self, source: str) -> Caller:
         """Who called from there before and left, else a new one."""
@@ -148,9 +174,10 @@ class IncomingLink:
         self._callers.add(caller)
         return caller
 
-    def _left(self, caller: Caller, reason: str) -> None:
-        caller.connection = None
-        say(f"{self.name}: {caller.source}: {reason}")
+    def _left(self, caller: Caller, connection: Connection) -> None:
+        if caller.connection is connection:
+            caller.connection = None
+        say(f"{self.name}: {caller.source}: {connection.ended.result()}")
         self._loop.call_later(MEMORY, self._forget, caller)
 
     def _forget(self, caller: Caller) -> None:

@@ -1,11 +1,10 @@
 """From UDP to TCP: a connection as soon as there is something to carry, and another whenever one ends.
 
 When it is known who speaks here, there is one at once, so that either end can speak first. A connection that comes from
-where this link leads is taken for this link, too: WireGuard then has one peer at one address, whoever connected.
+where a mutual link leads is taken for this link, too: WireGuard then has one peer at one address, whoever connected.
 """
 
 import asyncio
-import random
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address
@@ -17,9 +16,6 @@ from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
 from udp_over_tcp.settings import Outgoing
 
-CONNECT_SECONDS = 10
-SHORTEST, LONGEST = 0.1, 5.0  # seconds between two attempts
-STEADY = 10  # seconds; a connection that lived so long was a good one
 MOST_CONNECTIONS = 2  # both ends may connect at the same time
 READS = 8  # batches, before other links have their turn
 QUIET = 180  # seconds; a WireGuard session lives no longer (REJECT_AFTER_TIME: WireGuard paper, 6.2)
@@ -97,8 +93,8 @@ class OutgoingLink:
     # --- to TCP
 
     def leads_to(self, address: str) -> bool:
-        """Whether its other end has this address."""
-        return self._settings.forward[0] == address
+        """Whether who connects from this address is its other end."""
+        return self._settings.mutual and self._settings.forward[0] == address
 
     def take(self, tcp: socket.socket) -> Connection:
         """Carry over a connection, from now on."""
@@ -111,26 +107,21 @@ class OutgoingLink:
         return connection
 
     async def _run(self) -> None:
-        pause = SHORTEST
+        pause = connect.Pause()
         while True:
             await self._wanted.wait()
             while self._connections:
                 await asyncio.wait([one.ended for one in self._connections])
-            started = self._loop.time()
-            reason = await self._one_connection()
-            say(f"{self.name}: {reason}")
-            pause = SHORTEST if self._loop.time() - started > STEADY else min(2 * pause, LONGEST)
+            pause.starts()
+            say(f"{self.name}: {await self._one_connection()}")
             if not self._settings.peer and self._loop.time() - self._spoke > QUIET:
                 self._wanted.clear()
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (not all at once)
+            await pause.rest()
 
     async def _one_connection(self) -> str:
         """Connect, and stay until it ends; why it did."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                tcp = await connect.connected(self._settings.forward, self._settings.tls)
-        except TimeoutError:
-            return f"no connection within {CONNECT_SECONDS} s"
+            tcp = await connect.connected(self._settings.forward, self._settings.tls)
         except OSError as error:
             return f"no connection: {error}"
         say(f"{self.name}: connected")

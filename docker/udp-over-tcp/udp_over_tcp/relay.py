@@ -6,15 +6,18 @@ from udp_over_tcp.echo import EchoPort
 from udp_over_tcp.incoming import IncomingLink
 from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
+from udp_over_tcp.meeting import MeetingLink, MeetingPlace
 from udp_over_tcp.outgoing import OutgoingLink
-from udp_over_tcp.settings import Echo, Link, Outgoing
+from udp_over_tcp.settings import Echo, Incoming, Link, Meeting, Outgoing, Place
+
+Opened = OutgoingLink | IncomingLink | EchoPort | MeetingLink | MeetingPlace
 
 
 class Relay:
     """Has just the links that are wanted; those that stay are not touched."""
 
     def __init__(self) -> None:
-        self._links: dict[Link, OutgoingLink | IncomingLink | EchoPort] = {}
+        self._links: dict[Link, Opened] = {}
         self._intake = Intake()
 
     async def have(self, wanted: Collection[Link]) -> str:
@@ -27,19 +30,29 @@ class Relay:
             try:
                 self._links[new] = self._opened(new)
             except OSError as error:
-                failures.append(f"{':'.join(map(str, new.listen))}: {error.strerror}")
+                failures.append(f"{_place(new)}: {error.strerror}")
         return "; ".join(sorted(failures))
 
-    def _opened(self, link: Link) -> OutgoingLink | IncomingLink | EchoPort:
-        if isinstance(link, Outgoing):
-            return OutgoingLink(link, self._intake)
-        if isinstance(link, Echo):
-            return EchoPort(link, self._intake)
-        return IncomingLink(link, self._intake, self._link_to)
+    def _opened(self, link: Link) -> Opened:
+        match link:
+            case Outgoing():
+                return OutgoingLink(link, self._intake)
+            case Incoming():
+                return IncomingLink(link, self._intake, self._link_to, self._place_of)
+            case Echo():
+                return EchoPort(link, self._intake)
+            case Meeting():
+                return MeetingLink(link, self._intake)
+            case Place():
+                return MeetingPlace(link)
 
     def _link_to(self, address: str) -> OutgoingLink | None:
         outgoing = (link for link in self._links.values() if isinstance(link, OutgoingLink))
         return next((link for link in outgoing if link.leads_to(address)), None)
+
+    def _place_of(self, meeting: bytes) -> MeetingPlace | None:
+        places = (link for link in self._links.values() if isinstance(link, MeetingPlace))
+        return next((place for place in places if place.meeting == meeting), None)
 
     def states(self) -> dict[str, str]:
         """What every link does, by its name."""
@@ -48,3 +61,7 @@ class Relay:
     async def close(self) -> None:
         """Give up everything."""
         await self.have(())
+
+
+def _place(link: Link) -> str:
+    return "a meeting" if isinstance(link, Place) else ":".join(map(str, link.listen))

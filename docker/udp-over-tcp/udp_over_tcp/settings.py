@@ -1,7 +1,8 @@
 """What the relay is told: a file of JSON, delivered with its checksum."""
 
 import json
-from dataclasses import dataclass
+from base64 import b64decode
+from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -40,6 +41,8 @@ class Outgoing:
     peer: Address | None = None
     """Who sends here, when that is known: it hears from the other end also before it has spoken."""
     tls: Tls | None = None
+    mutual: bool = False
+    """Whether a connection that comes from there is one of this link, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,41 @@ class Echo:
     """Who may ask."""
 
 
-Link = Outgoing | Incoming | Echo
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A relay of somebody else where two that nobody reaches meet."""
+
+    name: str
+    forward: Address
+    tls: Tls | None
+    key: bytes = field(repr=False)
+    """Proves there that one is of the pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """From UDP to TCP and on to who comes there as well: who sends datagrams here reaches the other of the pair."""
+
+    listen: Address
+    sources: tuple[IPv4Network, ...]
+    """Who may send."""
+    peer: Address
+    """Who sends here."""
+    side: int
+    """Which of the pair this is, 0 or 1."""
+    ways: tuple[Way, ...]
+    """The preferred one first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a pair may meet, at every listening TCP port."""
+
+    key: bytes = field(repr=False)
+    """Shared with the pair."""
+
+
+Link = Outgoing | Incoming | Echo | Meeting | Place
 
 
 def load(folder: Path) -> tuple[frozenset[Link], bytes]:
@@ -82,7 +119,13 @@ def load(folder: Path) -> tuple[frozenset[Link], bytes]:
 
 def parse(raw: dict[str, Any]) -> frozenset[Link]:
     """The links of a file's content. Raises ValueError, KeyError or TypeError."""
-    kinds = (("outgoing", _outgoing), ("incoming", _incoming), ("echo", _echo))
+    kinds = (
+        ("outgoing", _outgoing),
+        ("incoming", _incoming),
+        ("echo", _echo),
+        ("meetings", _meeting),
+        ("places", _place),
+    )
     return frozenset(read(one) for kind, read in kinds for one in raw[kind])
 
 
@@ -92,7 +135,25 @@ def _echo(one: dict[str, Any]) -> Link:
 
 def _outgoing(one: dict[str, Any]) -> Link:
     peer, tls = one["peer"], one["tls"]
-    return Outgoing(**_common(one), peer=_address(peer) if peer else None, tls=Tls(**tls) if tls else None)
+    mutual = bool(one["mutual"])
+    return Outgoing(
+        **_common(one), peer=_address(peer) if peer else None, tls=Tls(**tls) if tls else None, mutual=mutual
+    )
+
+
+def _meeting(one: dict[str, Any]) -> Link:
+    ways = tuple(_way(way) for way in one["ways"])
+    listen, peer = _address(one["listen"]), _address(one["peer"])
+    return Meeting(listen=listen, sources=_sources(one), peer=peer, side=int(one["side"]), ways=ways)
+
+
+def _way(one: dict[str, Any]) -> Way:
+    tls = Tls(**one["tls"]) if one["tls"] else None
+    return Way(name=str(one["name"]), forward=_address(one["forward"]), tls=tls, key=b64decode(one["key"]))
+
+
+def _place(one: dict[str, Any]) -> Link:
+    return Place(key=b64decode(one["key"]))
 
 
 def _incoming(one: dict[str, Any]) -> Link:

@@ -1,0 +1,151 @@
+"""Machines with a Docker engine: how we reach the engine, and how the nodes there are reached by others."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from vpn.model.reader import LABEL, LABEL_FIX, Reader
+
+HOST_KEYS = ("name", "docker", "certificates", "address", "region", "inbound")
+UDP, TCP, NONE = "udp", "tcp", "none"
+INBOUND = (UDP, TCP, NONE)
+ENGINE = re.compile(r"unix:///\S+|ssh://[^\s/]+|tcp://[^\s/:]+:[0-9]{1,5}")
+ENGINE_FIX = "write it like unix:///var/run/docker.sock, ssh://user@host or tcp://host:2376"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A Docker engine, and what gets in there from outside."""
+
+    name: str
+    docker: str | None = None
+    """The engine's address; None for the one that Docker's own tools find (DOCKER_HOST)."""
+    certificates: str | None = None
+    """Folder with ca.pem, cert.pem and key.pem, for an engine behind TCP."""
+    address: IPv4Address | None = None
+    """Where the others reach the published ports."""
+    region: str = ""
+    inbound: str = UDP
+    """What gets in at those ports: UDP and TCP, TCP alone, or nothing."""
+
+    @property
+    def takes_udp(self) -> bool:
+        """Whether UDP gets in from another host."""
+        return self.inbound == UDP
+
+    @property
+    def takes_tcp(self) -> bool:
+        """Whether TCP gets in from another host."""
+        return self.inbound != NONE
+
+
+LOCAL = Host(name="local")
+"""The host of a mesh that names none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What gets in at a node from another one."""
+
+    hosts: Mapping[str, Host]
+    """The host of every node, by the node's name."""
+    gateways: frozenset[str]
+    """Nodes with a gateway in front of their relay."""
+
+    def udp(self, at: str, source: str) -> bool:
+        """Whether UDP gets in."""
+        return self.hosts[at] == self.hosts[source] or self.hosts[at].takes_udp
+
+    def tcp(self, at: str, source: str) -> bool:
+        """Whether TCP gets in."""
+        return self.hosts[at] == self.hosts[source] or self.takes_tcp(at)
+
+    def takes_tcp(self, at: str) -> bool:
+        """Whether TCP gets in from any other host."""
+        return self.hosts[at].takes_tcp or at in self.gateways
+
+
+@dataclass(frozen=True)
+class HostReader:
+    """Reads `hosts`, and `host` of every node, and notes what is wrong."""
+
+    reader: Reader
+
+    def hosts(self) -> tuple[Host, ...]:
+        """All hosts; LOCAL when the configuration names none."""
+        entries = self.reader.entries("hosts", HOST_KEYS)
+        hosts = tuple(self._host(f"hosts[{index}]", entry, len(entries)) for index, entry in enumerate(entries))
+        for key, reason in (
+            ("name", "is also the name"),
+            ("docker", "is also the engine"),
+            ("address", "is also that"),
+        ):
+            self._check_unique(hosts, key, reason)
+        return hosts or (LOCAL,)
+
+    def by_node(self, hosts: Sequence[Host], nodes: Sequence[Mapping[str, Any]]) -> dict[str, Host]:
+        """The host of every node, by the node's name."""
+        known = {host.name: host for host in hosts}
+        found: dict[str, Host] = {}
+        for index, entry in enumerate(nodes):
+            name = entry.get("host", hosts[0].name if len(hosts) == 1 else None)
+            if not isinstance(name, str) or name not in known:
+                self.reader.wrong(f"nodes[{index}].host", name, "is not a host", f"one of {', '.join(known)}")
+            found[str(entry.get("name"))] = known.get(str(name), hosts[0])
+        return found
+
+    def _host(self, path: str, entry: Mapping[str, Any], count: int) -> Host:
+        reader, region = self.reader, entry.get("region")
+        return Host(
+            name=reader.text(f"{path}.name", entry.get("name"), LABEL, LABEL_FIX),
+            docker=self._docker(path, entry),
+            certificates=self._certificates(path, entry),
+            address=self._address(path, entry, needed=count > 1),
+            region="" if region is None else reader.text(f"{path}.region", region, LABEL, LABEL_FIX),
+            inbound=self._inbound(path, entry),
+        )
+
+    def _docker(self, path: str, entry: Mapping[str, Any]) -> str | None:
+        value = entry.get("docker")
+        return None if value is None else self.reader.text(f"{path}.docker", value, ENGINE, ENGINE_FIX)
+
+    def _certificates(self, path: str, entry: Mapping[str, Any]) -> str | None:
+        value = entry.get("certificates")
+        is_tcp = str(entry.get("docker")).startswith("tcp:")
+        if is_tcp and not (isinstance(value, str) and value):
+            fix = "name a folder with ca.pem, cert.pem and key.pem: who reaches an engine without TLS is root there"
+            self.reader.wrong(f"{path}.certificates", value, "is no folder", fix)
+        if value is not None and not is_tcp:
+            self.reader.wrong(f"{path}.certificates", value, "is set for an engine not behind TCP", "leave it out")
+        return str(value) if is_tcp else None
+
+    def _address(self, path: str, entry: Mapping[str, Any], *, needed: bool) -> IPv4Address | None:
+        value = entry.get("address")
+        if value is None:
+            if needed and entry.get("inbound", UDP) != NONE:
+                fix = "give the public IPv4 address, or set inbound: none if nothing gets in"
+                self.reader.wrong(f"{path}.address", None, "is missing: the other hosts cannot reach this one", fix)
+            return None
+        try:
+            return IPv4Address(value if isinstance(value, str) else "")
+        except ValueError:
+            fix = "give the public address; WireGuard would look up a name only once"
+            self.reader.wrong(f"{path}.address", value, "is not an IPv4 address", fix)
+            return None
+
+    def _inbound(self, path: str, entry: Mapping[str, Any]) -> str:
+        value = entry.get("inbound", UDP)
+        if value not in INBOUND:
+            self.reader.wrong(f"{path}.inbound", value, "is not known", f"one of {', '.join(INBOUND)}")
+        return str(value)
+
+    def _check_unique(self, hosts: Sequence[Host], key: str, reason: str) -> None:
+        first: dict[Any, str] = {}
+        for index, host in enumerate(hosts):
+            value = getattr(host, key)
+            if value in first and (value is not None or key == "docker"):
+                shown = str(value) if value is not None else None
+                self.reader.wrong(f"hosts[{index}].{key}", shown, f"{reason} of {first[value]}", "give each its own")
+            first.setdefault(value, f"hosts[{index}]")
