@@ -39,7 +39,7 @@ class Device:
         """Make both containers; raises BootstrapError."""
         self.close()
         node = self._inspected(self.node)
-        network = next(name for name in node["NetworkSettings"]["Networks"] if not name.endswith("-site"))
+        network = next(name for name in node["NetworkSettings"]["Networks"] if "-site-" not in name)
         address = str(self._range(network)[self.place])
         rights = ["--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"]
         where = ["--network", network, "--ip", address, "--read-only", "--tmpfs", "/run"]

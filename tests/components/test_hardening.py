@@ -22,7 +22,7 @@ COMMON = {
 NODE_A = COMMON | {
     "name": "wireguard-node-a",
     "hostname": "node-a",
-    "image": "sha256:node_image",
+    "image": "sha256:local_node_image",
     "capabilities": {
         "adds": ["CAP_NET_ADMIN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"],
         "drops": ["ALL"],
@@ -33,7 +33,7 @@ NODE_A = COMMON | {
     "memorySwap": 256,
     "networksAdvanced": [
         {"name": "wireguard-network", "ipv4Address": "172.20.0.2"},
-        {"name": "wireguard-node-a-site", "ipv4Address": "10.64.1.2"},
+        {"name": "wireguard-site-node-a", "ipv4Address": "10.64.1.2"},
     ],
     "ports": [{"internal": 51820, "external": 51820, "protocol": "udp", "ip": "0.0.0.0"}],
     "sysctls": {"net.ipv4.ip_forward": "1", "net.ipv4.ping_group_range": "0 2147483647"},
@@ -46,7 +46,7 @@ NODE_A = COMMON | {
 GATE = COMMON | {
     "name": "wireguard-gate",
     "logOpts": {"max-size": "10m", "max-file": "5"},
-    "image": "sha256:gate_image",
+    "image": "sha256:local_gate_image",
     "healthcheck": {"tests": ["CMD", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
     "memory": 64,
     "memorySwap": 64,
@@ -82,12 +82,12 @@ NGINX_SERVER = COMMON | {
     "dnsSearches": ["vpn.dstack"],
     "memory": 256,
     "memorySwap": 256,
-    "networksAdvanced": [{"name": "wireguard-node-a-site", "ipv4Address": "10.64.1.3"}],
+    "networksAdvanced": [{"name": "wireguard-site-node-a", "ipv4Address": "10.64.1.3"}],
     "tmpfs": {"/tmp": TMPFS, "/run": TMPFS},
 }
 CARRIER = COMMON | {
     "name": "wireguard-config",
-    "image": "sha256:node_image",
+    "image": "sha256:local_node_image",
     "command": ["carrier"],
     "healthcheck": {"tests": ["CMD", "carrier", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
     "memory": 32,
@@ -108,7 +108,7 @@ UNDERLAY = {
     "ipamConfigs": [{"subnet": "172.20.0.0/16", "gateway": "172.20.0.1"}],
 }
 SITE_OF_NODE_A = {
-    "name": "wireguard-node-a-site",
+    "name": "wireguard-site-node-a",
     "labels": LABELS,
     "driver": "bridge",
     "ipamConfigs": [{"subnet": "10.64.1.0/24", "gateway": "10.64.1.1"}],
@@ -117,7 +117,7 @@ SITE_OF_NODE_A = {
         "com.docker.network.bridge.enable_ip_masquerade": "false",
     },
 }
-CONTAINERS = ["chain", "config", "gate", "nginx-server", "node-a", "node-b", "test-client"]
+CONTAINERS = ["chain", "local_config", "local_gate", "nginx-server", "node-a", "node-b", "test-client"]
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +130,11 @@ def dev() -> Engine:
     [
         ("Container", "node-a", NODE_A),
         ("Container", "nginx-server", NGINX_SERVER),
-        ("Container", "gate", GATE),
+        ("Container", "local_gate", GATE),
         ("Container", "chain", CHAIN),
-        ("Network", "underlay", UNDERLAY),
+        ("Network", "local_underlay", UNDERLAY),
         ("Network", "node-a", SITE_OF_NODE_A),
-        ("Volume", "members", MEMBERS),
+        ("Volume", "local_members", MEMBERS),
         ("Volume", "node-a", {"name": "wireguard-node-a-config", "labels": LABELS}),
     ],
 )
@@ -143,7 +143,7 @@ def test_inputs(dev: Engine, type_: str, name: str, expected: dict[str, Any]) ->
 
 
 def test_the_inputs_of_the_carrier(dev: Engine) -> None:
-    inputs = dict(dev.find("Container", "config").inputs)
+    inputs = dict(dev.find("Container", "local_config").inputs)
     (upload,) = inputs.pop("uploads")
     assert inputs == CARRIER
     assert isinstance(upload.pop("contentBase64"), Secret)
@@ -162,7 +162,7 @@ def test_every_container_is_bounded_and_has_no_privilege(dev: Engine, name: str)
     assert set(inputs["logOpts"]) == {"max-size", "max-file"}
     assert inputs["capabilities"]["drops"] == ["ALL"]
     assert inputs["memory"] == inputs["memorySwap"] > 0
-    assert inputs["readOnly"] == (name != "config")
+    assert inputs["readOnly"] == (name != "local_config")
     assert not {"privileged", "pidMode", "ipcMode", "usernsMode", "envs"} & set(inputs)
 
 
@@ -174,9 +174,14 @@ def test_only_nodes_have_capabilities_and_devices(dev: Engine, name: str) -> Non
     assert "sysctls" not in inputs
 
 
-@pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "config"])
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "local_config"])
 def test_any_change_of_a_container_makes_a_new_one(dev: Engine, name: str) -> None:
-    parents = {"node-a": "WireGuardNode", "node-b": "WireGuardNode", "gate": "AccessControl", "chain": "AccessControl"}
+    parents = {
+        "node-a": "WireGuardNode",
+        "node-b": "WireGuardNode",
+        "local_gate": "AccessControl",
+        "chain": "AccessControl",
+    }
     parent = parents.get(name, "WorkloadContainer")
     hook = f"remove-leftover-{parent}-{name}-container"
     expected = Options(replace_on_changes=("*",), delete_before_replace=True, before_create=(hook,))
@@ -184,11 +189,11 @@ def test_any_change_of_a_container_makes_a_new_one(dev: Engine, name: str) -> No
 
 
 def test_any_change_of_the_carrier_makes_a_new_one(dev: Engine) -> None:
-    options = dev.find("Container", "config").options
+    options = dev.find("Container", "local_config").options
     assert (options.replace_on_changes, options.delete_before_replace) == (("*",), True)
 
 
-@pytest.mark.parametrize("name", ["underlay", "node-a", "node-b", "access"])
+@pytest.mark.parametrize("name", ["local_underlay", "node-a", "node-b", "local_access"])
 def test_a_network_makes_room_for_the_one_that_replaces_it(dev: Engine, name: str) -> None:
     assert dev.find("Network", name).options.delete_before_replace
 

@@ -9,9 +9,9 @@ from tests.components.harness import Engine, Resource, Unknown, plain
 from tests.model.stack_files import DEV, PROJECT
 from vpn.components.image import context_hash
 
-MESH, NODE, CARRIER, WORKLOAD, ACCESS = (
+MESH, HOST, NODE, CARRIER, WORKLOAD, ACCESS = (
     f"dstack-vpn:index:{name}"
-    for name in ("VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl")
+    for name in ("VpnMesh", "DockerHost", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl")
 )
 CONTAINER, NETWORK, VOLUME, IMAGE = (
     f"docker:index/{name[0].lower()}{name[1:]}:{name}" for name in ("Container", "Network", "Volume", "RemoteImage")
@@ -19,34 +19,35 @@ CONTAINER, NETWORK, VOLUME, IMAGE = (
 
 DEV_STACK = [
     # type, name, parent
-    (NETWORK, "underlay", "mesh"),
+    (NETWORK, "local_underlay", "local"),
     (NETWORK, "node-a", "node-a"),
     (NETWORK, "node-b", "node-b"),
-    (NETWORK, "access", "access"),
-    (VOLUME, "members", "mesh"),
-    (VOLUME, "gate", "access"),
-    (VOLUME, "chain", "access"),
+    (NETWORK, "local_access", "local_access"),
+    (VOLUME, "local_members", "local"),
+    (VOLUME, "local_gate", "local_access"),
+    (VOLUME, "chain", "local_access"),
     (VOLUME, "node-a", "node-a"),
     (VOLUME, "node-b", "node-b"),
-    (IMAGE, "nginx-server", "mesh"),
-    (IMAGE, "test-client", "mesh"),
-    (IMAGE, "node_image", "mesh"),
-    (IMAGE, "gate_image", "access"),
-    (IMAGE, "chain_image", "access"),
-    (CONTAINER, "gate", "access"),
-    (CONTAINER, "chain", "access"),
-    (CONTAINER, "config", "config"),
+    (IMAGE, "nginx-server", "local"),
+    (IMAGE, "test-client", "local"),
+    (IMAGE, "local_node_image", "local"),
+    (IMAGE, "local_gate_image", "local_access"),
+    (IMAGE, "chain_image", "local_access"),
+    (CONTAINER, "local_gate", "local_access"),
+    (CONTAINER, "chain", "local_access"),
+    (CONTAINER, "local_config", "local_config"),
     (CONTAINER, "nginx-server", "nginx-server"),
     (CONTAINER, "node-a", "node-a"),
     (CONTAINER, "node-b", "node-b"),
     (CONTAINER, "test-client", "test-client"),
-    (CARRIER, "config", "mesh"),
-    (ACCESS, "access", "mesh"),
+    (CARRIER, "local_config", "local"),
+    (ACCESS, "local_access", "local"),
     (MESH, "mesh", "dstack-vpn-dev"),
-    (NODE, "node-a", "mesh"),
-    (NODE, "node-b", "mesh"),
-    (WORKLOAD, "nginx-server", "mesh"),
-    (WORKLOAD, "test-client", "mesh"),
+    (HOST, "local", "mesh"),
+    (NODE, "node-a", "local"),
+    (NODE, "node-b", "local"),
+    (WORKLOAD, "nginx-server", "local"),
+    (WORKLOAD, "test-client", "local"),
     ("random:index/randomPassword:RandomPassword", "seed", "mesh"),
     ("pulumi:pulumi:Stack", "dstack-vpn-dev", ""),
 ]
@@ -55,6 +56,9 @@ OUTPUTS: dict[str, Any] = {
     "nodes": {
         "node-a": {
             "container": "wireguard-node-a",
+            "host": "local",
+            "published": None,
+            "pings": ["node-b"],
             "address": "10.0.0.1",
             "endpoint": "172.20.0.2:51820",
             "hostPort": 51820,
@@ -66,6 +70,9 @@ OUTPUTS: dict[str, Any] = {
         },
         "node-b": {
             "container": "wireguard-node-b",
+            "host": "local",
+            "published": None,
+            "pings": ["node-a"],
             "address": "10.0.0.2",
             "endpoint": "172.20.0.3:51820",
             "hostPort": 51821,
@@ -76,6 +83,8 @@ OUTPUTS: dict[str, Any] = {
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
     },
+    "hosts": {"local": {"docker": None, "certificates": None, "address": None, "region": "", "inbound": "udp"}},
+    "links": {"tunnels": 1, "transports": {"udp": 1}, "mostOfANode": 1, "between": {}},
     "mesh": "f575daf808e0a0e2",
     "workloads": {
         "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
@@ -104,7 +113,7 @@ def by_urn(engine: Engine) -> dict[str, Resource]:
 
 def containers(engine: Engine) -> dict[str, Resource]:
     """All containers but the carrier, which is what changes."""
-    return {one.name: one for one in engine.all("Container") if one.name != "config"}
+    return {one.name: one for one in engine.all("Container") if one.name != "local_config"}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +133,7 @@ def test_the_outputs_of_the_dev_stack_are_public(dev: Engine) -> None:
 
 
 def test_every_component_says_that_it_is_complete(dev: Engine) -> None:
-    components = {"VpnMesh", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl"}
+    components = {"VpnMesh", "DockerHost", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl"}
     assert set(dev.outputs) == {"Stack"} | components
 
 
@@ -156,7 +165,7 @@ def test_no_host_port_publishes_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "repository", "folder"),
     [
-        ("node_image", "wireguard/node", "docker/wireguard"),
+        ("local_node_image", "wireguard/node", "docker/wireguard"),
         ("nginx-server", "wireguard/nginx-server", "docker/nginx"),
         ("test-client", "wireguard/test-client", "docker/test-client"),
     ],
@@ -167,7 +176,7 @@ def test_an_image_is_built_anew_only_when_its_context_changes(
     image, fingerprint = dev.find("RemoteImage", name), context_hash(PROJECT / folder)
     assert image.inputs == {
         "name": f"{repository}:{fingerprint[:12]}",
-        "build": {"context": str(PROJECT / folder)},
+        "build": {"context": str(PROJECT / folder), "useLegacyBuilder": True},
         "triggers": {"context": fingerprint},
     }
     assert image.options.ignore_changes == ("build",)
@@ -197,7 +206,7 @@ def test_who_comes_changes_no_other_container(dev: Engine, change: dict[str, Any
 @pytest.mark.parametrize("change", [{"keyGeneration": 2}, {"keepalive": 0}, {"mtu": 1280}])
 def test_what_is_only_in_the_files_of_the_nodes_changes_only_the_carrier(dev: Engine, change: dict[str, Any]) -> None:
     after = by_urn(Engine(previous=dev.outputs["Stack"]).up(DEV | change))
-    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
+    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["local_config"]
 
 
 def test_an_earlier_node_that_leaves_moves_no_other() -> None:
@@ -205,7 +214,10 @@ def test_an_earlier_node_that_leaves_moves_no_other() -> None:
     before = Engine().up(config)
     after = Engine(previous=before.outputs["Stack"]).up(config | {"nodes": [B, C]})
     kept = {name: node for name, node in before.outputs["Stack"]["nodes"].items() if name != "node-a"}
-    fewer = {name: node | {"peers": [one for one in node["peers"] if one != "node-a"]} for name, node in kept.items()}
+    fewer = {
+        name: node | {key: [one for one in node[key] if one != "node-a"] for key in ("peers", "pings")}
+        for name, node in kept.items()
+    }
     assert after.outputs["Stack"]["nodes"] == fewer
     assert containers(after) == {name: one for name, one in containers(before).items() if name != "node-a"}
 
@@ -218,8 +230,8 @@ def test_an_earlier_workload_that_leaves_moves_no_other() -> None:
 
 
 def test_a_replaced_node_is_delivered_to_anew(dev: Engine) -> None:
-    before = dev.find("Container", "config")
-    after = Engine().up(DEV | {"hostPort": 60000}).find("Container", "config")
+    before = dev.find("Container", "local_config")
+    after = Engine().up(DEV | {"hostPort": 60000}).find("Container", "local_config")
     assert set(after.options.replacement_trigger) == {"node-a", "node-b", "gate"}
     stayed = set(after.options.replacement_trigger.items()) & set(before.options.replacement_trigger.items())
     assert {name for name, _ in stayed} == {"gate"}
@@ -245,7 +257,7 @@ def test_a_real_chain_needs_none_of_ours(dev: Engine) -> None:
     assert set(by_urn(dev)) - set(by_urn(real)) == {
         one.urn for one in dev.registered if one.name in ("chain", "chain_image")
     }
-    assert real.find("Container", "gate").inputs == dev.find("Container", "gate").inputs
+    assert real.find("Container", "local_gate").inputs == dev.find("Container", "local_gate").inputs
     assert real.outputs["Stack"]["access"] == OUTPUTS["access"] | {
         "contract": REAL_CHAIN["contractAddress"],
         "rpcUrl": None,
@@ -261,7 +273,9 @@ def test_the_endpoint_of_a_real_chain_is_a_secret() -> None:
 def test_turning_access_on_or_off_replaces_no_node_and_no_workload(dev: Engine) -> None:
     closed = Engine(previous=dev.outputs["Stack"]).up(without_access(DEV))
     assert closed.outputs["Stack"].get("access") is None
-    assert containers(closed) == {name: one for name, one in containers(dev).items() if name not in ("gate", "chain")}
+    assert containers(closed) == {
+        name: one for name, one in containers(dev).items() if name not in ("local_gate", "chain")
+    }
 
 
 def test_another_rule_with_the_same_ranges_changes_only_the_carrier(dev: Engine) -> None:
@@ -270,7 +284,7 @@ def test_another_rule_with_the_same_ranges_changes_only_the_carrier(dev: Engine)
             DEV | {"access": {"enabled": True, "tickSeconds": 3, "leaseSeconds": 60}}
         )
     )
-    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["config"]
+    assert [one.name for urn, one in after.items() if one != by_urn(dev)[urn]] == ["local_config"]
 
 
 # --- transport
@@ -282,9 +296,14 @@ PROXIES = ["mullvad-proxy-node-a", "mullvad-proxy-node-b"]
 def test_a_link_over_tcp_adds_a_relay_at_both_ends_and_replaces_no_node(dev: Engine) -> None:
     tcp = Engine(previous=dev.outputs["Stack"]).up(DEV | OVER_TCP)
     added = {one.name for urn, one in by_urn(tcp).items() if urn not in by_urn(dev)}
-    assert added == {*PROXIES, "proxy_image"}
-    assert [one.name for urn, one in by_urn(dev).items() if one != by_urn(tcp)[urn]] == ["config"]
-    assert set(tcp.find("Container", "config").options.replacement_trigger) == {"node-a", "node-b", "gate", *PROXIES}
+    assert added == {*PROXIES, "local_mullvad-proxy_image"}
+    assert [one.name for urn, one in by_urn(dev).items() if one != by_urn(tcp)[urn]] == ["local_config"]
+    assert set(tcp.find("Container", "local_config").options.replacement_trigger) == {
+        "node-a",
+        "node-b",
+        "gate",
+        *PROXIES,
+    }
     assert [readers for _, readers in tcp.awaited] == [5]
 
 
@@ -298,8 +317,9 @@ def test_a_relay_has_no_capability_and_publishes_nothing() -> None:
 
 def test_a_relay_for_devices_elsewhere_is_published() -> None:
     engine = Engine().up(DEV | {"proxyPort": 8443})
-    ports = {"internal": 51820, "external": 8444, "protocol": "tcp", "ip": "0.0.0.0"}
-    assert engine.find("Container", PROXIES[1]).inputs["ports"] == [ports]
+    tcp = {"internal": 51820, "external": 8444, "protocol": "tcp", "ip": "0.0.0.0"}
+    udp = {"internal": 1024, "external": 8444, "protocol": "udp", "ip": "0.0.0.0"}
+    assert engine.find("Container", PROXIES[1]).inputs["ports"] == [tcp, udp]
     assert engine.outputs["Stack"]["nodes"]["node-b"]["proxyPort"] == 8444
 
 
@@ -365,7 +385,7 @@ def test_a_name_is_refused_or_fits_the_hostname_of_its_container(name: str) -> N
 
 @pytest.mark.parametrize("name", ["123", "true"])
 def test_a_text_that_looks_like_json_is_still_a_text(name: str) -> None:
-    assert Engine().up(DEV | {"name": name}).find("Network", "underlay").inputs["name"] == f"{name}-network"
+    assert Engine().up(DEV | {"name": name}).find("Network", "local_underlay").inputs["name"] == f"{name}-network"
 
 
 @pytest.mark.parametrize("previous", [{}, {"nodes": None}, {"nodes": {}, "other": 1}])

@@ -12,7 +12,9 @@ README = (PROJECT / "README.md").read_text()
 def test_the_table_lists_every_key_with_its_default() -> None:
     rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
     expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
-    none = dict.fromkeys(("workloads", "links", "services", "groups", "rules", "tests"), "none")
+    none = dict.fromkeys(
+        ("workloads", "links", "hosts", "hub", "gateways", "relays", "services", "groups", "rules", "tests"), "none"
+    )
     assert rows == {**expected, **none, "access": "nobody", "proxyPort": "0", "presharedKeyGeneration": "0"}
 
 
@@ -25,7 +27,7 @@ def test_the_table_of_access_lists_every_key_with_its_default() -> None:
 def test_the_program_brings_up_a_mesh() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     engine = Engine().up({}, lambda: exec(code, {}))
-    assert [one.inputs["name"] for one in engine.all("Container")] == ["shop-config", "shop-db", "shop-web"]
+    assert sorted(one.inputs["name"] for one in engine.all("Container")) == ["shop-config", "shop-db", "shop-web"]
 
 
 def test_the_commands_are_those_of_the_makefile() -> None:

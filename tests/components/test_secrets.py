@@ -40,11 +40,11 @@ def where(resource: Resource) -> str:
 
 def test_the_upload_of_the_carrier_is_the_only_secret_input(dev: Engine) -> None:
     found = [(where(one), path, value) for one in dev.registered for path, value in secrets(one.inputs)]
-    assert found == [("Container config", "uploads.0.contentBase64", archive(MESH, KEYS, LOCAL))]
+    assert found == [("Container local_config", "uploads.0.contentBase64", archive(MESH, KEYS, LOCAL))]
 
 
 def test_the_search_finds_a_key_that_is_not_marked(dev: Engine) -> None:
-    (_, bundle), *_ = secrets(dev.find("Container", "config").inputs)
+    (_, bundle), *_ = secrets(dev.find("Container", "local_config").inputs)
     assert leaks([bundle]) == [bundle]
     assert leaks([f"KEY={KEYS.private_key('node-a', 1).base64()}"])
     assert b64decode(bundle)[:2] == b"\x1f\x8b"
@@ -73,7 +73,7 @@ def test_no_output_is_secret_so_that_public_keys_can_be_read(dev: Engine) -> Non
 def test_a_preview_tells_no_more() -> None:
     preview = Engine(preview=True).up(DEV)
     found = [(where(one), path) for one in preview.registered for path, _ in secrets(one.inputs)]
-    assert found == [("Container config", "uploads.0.contentBase64")]
+    assert found == [("Container local_config", "uploads.0.contentBase64")]
     assert list(secrets(preview.outputs)) == []
 
 
@@ -84,12 +84,12 @@ def test_the_seed_has_256_bits_of_letters_and_digits(dev: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "name", "output"), [("RandomPassword", "seed", "result"), ("Container", "config", "uploads")]
+    ("type_", "name", "output"), [("RandomPassword", "seed", "result"), ("Container", "local_config", "uploads")]
 )
 def test_the_state_encrypts_the_outputs_that_hold_secrets(dev: Engine, type_: str, name: str, output: str) -> None:
     assert output in dev.find(type_, name).options.additional_secret_outputs
 
 
 def test_the_seed_stays_secret_even_if_its_provider_does_not_say_so(dev: Engine) -> None:
-    (upload,) = dev.find("Container", "config").inputs["uploads"]
+    (upload,) = dev.find("Container", "local_config").inputs["uploads"]
     assert isinstance(upload["contentBase64"], Secret)

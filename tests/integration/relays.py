@@ -21,8 +21,9 @@ def udp2tcp(hosts: Hosts, image: Any, beside: str, to: str) -> Iterator[str]:
         "idle": 130,
         "peer": None,
         "tls": None,
+        "mutual": False,
     }
-    settings = json.dumps({"outgoing": [way], "incoming": [], "echo": []})
+    settings = json.dumps({"outgoing": [way], "incoming": [], "echo": [], "meetings": [], "places": []})
     name, network = f"{beside}-udp2tcp", f"container:{beside}"
     relay = hosts.client.containers.create(image, tmpfs={"/run": ""}, network_mode=network, name=name)
     try:

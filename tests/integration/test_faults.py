@@ -129,7 +129,7 @@ def test_a_killed_up_is_finished_by_the_next(mesh: Stack, hosts: Hosts, made: st
     process = mesh.start("up", "--yes", "--skip-preview", "--refresh=false")
     client = hosts.client
     find = {
-        "network": lambda: client.networks.list(names=["it-c-site"]),
+        "network": lambda: client.networks.list(names=["it-site-c"]),
         "container": lambda: client.containers.get("it-c"),
     }[made]
     while not exists(find):

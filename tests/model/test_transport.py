@@ -34,7 +34,8 @@ RELAY_OF_NODE_A = """\
       ],
       "idle": 130,
       "peer": "172.20.0.2:51820",
-      "tls": null
+      "tls": null,
+      "mutual": true
     }
   ],
   "incoming": [
@@ -42,7 +43,7 @@ RELAY_OF_NODE_A = """\
       "listen": "172.20.128.1:51820",
       "forward": "172.20.0.2:51820",
       "sources": [
-        "172.20.128.2/32"
+        "172.20.0.0/16"
       ],
       "idle": 130,
       "connections": 1024,
@@ -53,10 +54,12 @@ RELAY_OF_NODE_A = """\
     {
       "listen": "172.20.128.1:1024",
       "sources": [
-        "172.20.0.3/32"
+        "172.20.0.0/16"
       ]
     }
-  ]
+  ],
+  "meetings": [],
+  "places": []
 }
 """
 
@@ -184,7 +187,7 @@ def test_a_gateway_is_where_the_relays_of_the_others_connect_and_may_speak_tls()
     assert [(way["forward"], way["tls"]) for way in there["outgoing"]] == [("gateway.example:443", tls)]
     assert [(way["forward"], way["tls"]) for way in here["outgoing"]] == [("172.20.128.2:51820", None)]
     assert here["incoming"][0]["sources"] == ["0.0.0.0/0"], "who comes through a gateway has its address"
-    assert there["incoming"][0]["sources"] == ["172.20.128.1/32"]
+    assert there["incoming"][0]["sources"] == ["172.20.0.0/16"]
 
 
 # --- what is wrong

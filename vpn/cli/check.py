@@ -12,7 +12,7 @@ from rich.table import Table
 from vpn.cli import mesh, probe
 from vpn.cli.failure import CliError
 from vpn.cli.options import Answer, JsonOption, MeshOption, StackOption, show
-from vpn.cli.probe import Found, Place
+from vpn.cli.probe import OWN, Engine, Found, Place
 
 AT_ONCE = 16  # probes
 
@@ -50,12 +50,20 @@ def _looks(outputs: Mapping[str, Any]) -> Iterator[Callable[[], list[Line]]]:
     nodes, tests = outputs["nodes"], outputs["tests"]
     if not nodes:
         raise KeyError("nodes")
-    image = probe.image_of(next(iter(nodes.values()))["container"])
+    engines = {
+        name: Engine(address=host["docker"], certificates=host["certificates"])
+        for name, host in outputs["hosts"].items()
+    }
+    images = {node["host"]: probe.image_of(node["container"], engines[node["host"]]) for node in nodes.values()}
     for name, node in nodes.items():
         others = {other: there["address"] for other, there in nodes.items() if other != name}
-        yield partial(_pinged, name, Place(container=node["container"]), others, frozenset(node["peers"]))
+        place = Place(container=node["container"], engine=engines[node["host"]])
+        yield partial(_pinged, name, place, others, frozenset(node["pings"]))
     for test in tests:
-        yield partial(_tried, test, Place(container=test["container"], image="" if test["isNode"] else image))
+        host = test["host"]
+        image = images[host] if host and not test["isNode"] else ""
+        place = Place(container=test["container"], image=image, engine=engines.get(host, OWN))
+        yield partial(_tried, test, place)
 
 
 def _pinged(name: str, place: Place, others: Mapping[str, str], peers: frozenset[str]) -> list[Line]:

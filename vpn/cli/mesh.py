@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 STANDARD_INPUT = "-"
 FILE_FIX = "write it with: pulumi stack output --json >mesh.json"
 SERVICE_FIX = "declare a service, or a rule from members, in the stack's config, and run `pulumi up`"
+INBOUND_FIX = "put what members shall reach at a node of a host with inbound: udp"
 STACK_FIX = "run `make up` or `pulumi up` first, choose a stack with --stack, or name a file of outputs with --mesh"
 
 
@@ -48,11 +49,18 @@ class Mesh:
             raise CliError(reason, fix=f"use a pass from 1 to {self.capacity}, or widen access.memberRange") from None
 
     def peers(self, published_at: str | None) -> list[MemberPeer]:
-        """Every node with something for members: at its own address, or at the port published on a host."""
-        peers = [self._peer(name, node, published_at) for name, node in self.nodes.items() if node["members"]]
-        if not peers:
+        """Every node with something for members that they reach.
+
+        At the port published on its host, else at its own address; `published_at` is where all of them publish theirs.
+        """
+        admitting = {name: node for name, node in self.nodes.items() if node["members"]}
+        if not admitting:
             raise CliError("no node has anything for members", fix=SERVICE_FIX)
-        return peers
+        one_host = len({node["host"] for node in self.nodes.values()}) == 1
+        reached = {name: node for name, node in admitting.items() if one_host or node["published"]}
+        if not reached:
+            raise CliError(f"nothing gets in at {', '.join(admitting)}", fix=INBOUND_FIX)
+        return [self._peer(name, node, published_at) for name, node in reached.items()]
 
     def _peer(self, name: str, node: Mapping[str, Any], published_at: str | None) -> MemberPeer:
         if published_at and node["hostPort"] is None:
@@ -61,7 +69,7 @@ class Mesh:
             name=name,
             public_key=PublicKey.parse(node["publicKey"]),
             allowed=(IPv4Network(node["address"]), IPv4Network(node["site"])),
-            endpoint=f"{published_at}:{node['hostPort']}" if published_at else node["endpoint"],
+            endpoint=f"{published_at}:{node['hostPort']}" if published_at else node["published"] or node["endpoint"],
         )
 
 

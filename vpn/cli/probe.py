@@ -11,6 +11,7 @@ from vpn.cli.failure import CliError
 SECONDS = 2  # for an answer
 ENGINE_SECONDS = 60  # to start a container, beside many others
 NO_ENGINE = "Cannot connect to the Docker daemon"
+NO_ENGINE_FIX = "start the engine; without hosts in the config, set DOCKER_HOST to the one that runs the mesh"
 # Both print what they reached, and at last that they are through: else nobody knows what silence means.
 PING = f"""
 for address; do ping -q -c 1 -W {SECONDS} "$address" >/dev/null 2>&1 && echo "$address" & done
@@ -18,6 +19,37 @@ wait; echo done"""
 CONNECT = f"""
 said=$(timeout {SECONDS} bash -c 'exec 3<>/dev/tcp/$0/$1' "$1" "$2" 2>&1) && echo "$1"
 case $said in *refused*) echo "$1" ;; esac; echo done"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The Docker engine of a host, for Docker's own command line."""
+
+    address: str | None = None
+    """None for the one that it finds by itself."""
+    certificates: str | None = None
+    """Folder with ca.pem, cert.pem and key.pem, for an engine behind TCP."""
+
+    @property
+    def docker(self) -> tuple[str, ...]:
+        """The command, up to what it shall do."""
+        where = ("--host", self.address) if self.address else ()
+        return ("docker", *self._tls, *where)
+
+    @property
+    def _tls(self) -> tuple[str, ...]:
+        folder = self.certificates
+        if folder is None:
+            return ()
+        return (
+            "--tlsverify",
+            f"--tlscacert={folder}/ca.pem",
+            f"--tlscert={folder}/cert.pem",
+            f"--tlskey={folder}/key.pem",
+        )
+
+
+OWN = Engine()
 
 
 class Found(Enum):
@@ -36,21 +68,23 @@ class Place:
     container: str
     image: str = ""
     """To look from beside the container, where it has no tools of its own; empty: from inside."""
+    engine: Engine = OWN
 
     def run(self, *arguments: str) -> command.Result:
         """Run a command there. Raises CliError when the engine does not answer."""
-        inside = ("docker", "exec", self.container)
+        inside = ("exec", self.container)
         shared = ("--network", f"container:{self.container}", "--cap-drop", "ALL", "--read-only")
-        beside = ("docker", "run", "--rm", "--label", "dstack-vpn.probe", *shared, self.image)
-        result = command.ask([*(beside if self.image else inside), *arguments], env=os.environ, timeout=ENGINE_SECONDS)
+        beside = ("run", "--rm", "--label", "dstack-vpn.probe", *shared, self.image)
+        where = beside if self.image else inside
+        result = command.ask([*self.engine.docker, *where, *arguments], env=os.environ, timeout=ENGINE_SECONDS)
         if NO_ENGINE in result.output:
-            raise CliError(result.output.strip(), fix="set DOCKER_HOST to the engine that runs the mesh")
+            raise CliError(result.output.strip(), fix=NO_ENGINE_FIX)
         return result
 
 
-def image_of(container: str) -> str:
+def image_of(container: str, engine: Engine = OWN) -> str:
     """ID of the image of a container, which for a node has the tools for a probe. Raises CliError."""
-    result = command.ask(["docker", "inspect", "--format", "{{.Image}}", container], env=os.environ)
+    result = command.ask([*engine.docker, "inspect", "--format", "{{.Image}}", container], env=os.environ)
     if not result.ok:
         raise CliError(result.output.strip(), fix="`pulumi up` brings the mesh up")
     return result.answer.strip()

@@ -25,7 +25,8 @@ def built_image(name: str, repository: str, folder: str, parent: pulumi.Resource
     return docker.RemoteImage(
         name,
         name=f"{repository}:{fingerprint[:12]}",
-        build=docker.RemoteImageBuildArgs(context=str(context)),
+        # The other builder, buildx, goes to the engine of DOCKER_HOST, whatever the provider's host is.
+        build=docker.RemoteImageBuildArgs(context=str(context), use_legacy_builder=True),
         triggers={"context": fingerprint},
         # The path differs between checkouts, the image does not.
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["build"]),

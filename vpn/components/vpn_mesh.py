@@ -96,6 +96,7 @@ class VpnMesh(pulumi.ComponentResource):
             image=host.node_image.image_id,
             underlay_network=host.underlay.name,
             underlay_address=str(node.underlay),
+            site_name=f"{self._prefix}-site-{node.name}",
             site_range=str(node.site),
             site_gateway=str(node.gateway),
             site_address=str(node.site_address),

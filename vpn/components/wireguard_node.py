@@ -34,13 +34,15 @@ class WireGuardNodeArgs:
     mesh: pulumi.Input[str]
     """Identity of the mesh, on everything that belongs to it."""
     container_name: pulumi.Input[str]
-    """Name of the container; volume and site network are named after it."""
+    """Name of the container; its volume is named after it."""
     image: pulumi.Input[str]
     """Image ID of docker/wireguard."""
     underlay_network: pulumi.Input[str]
     """Docker network that carries the encrypted packets."""
     underlay_address: pulumi.Input[str]
     """IPv4 address on the underlay."""
+    site_name: pulumi.Input[str]
+    """Name of the site's network; must sort after the underlay's, for Docker publishes ports by the first."""
     site_range: pulumi.Input[str]
     """IPv4 range of the workloads, in CIDR notation."""
     site_gateway: pulumi.Input[str]
@@ -74,7 +76,7 @@ class WireGuardNode(pulumi.ComponentResource):
     def _site(self, name: str, args: WireGuardNodeArgs) -> docker.Network:
         network = bridge(
             mesh=args.mesh,
-            name=pulumi.Output.concat(args.container_name, "-site"),
+            name=args.site_name,
             subnet=args.site_range,
             gateway=args.site_gateway,
             options=SITE_OPTIONS,
