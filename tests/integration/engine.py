@@ -10,18 +10,21 @@ from pathlib import Path
 
 import docker
 from tests.integration.hosts import eventually
-from tests.integration.network import Namespace, behind_this_machine
+from tests.integration.network import Namespace, behind_this_machine, run
 
 BASE = "debian:trixie-slim"
 NAMESPACE = "it-engine"
 RANGE = "10.78.0.0/30"
+TLS_PORT = 2376
 
 
 class Engine:
     """A dockerd that can be stopped and started."""
 
-    def __init__(self, folder: Path, namespace: str) -> None:
+    def __init__(self, folder: Path, namespace: str, tls_at: str | None = None) -> None:
+        """Beside its socket it listens with TLS at an address, if one is given."""
         self.folder = folder
+        self.tls = [f"--host=tcp://{tls_at}:{TLS_PORT}", *_certificates(folder, tls_at)] if tls_at else []
         self.namespace = namespace
         self.url = f"unix://{folder}/docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -30,7 +33,14 @@ class Engine:
         """Start it and wait until it answers."""
         paths = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         options = [f"--{name}={self.folder / path}" for name, path in paths.items()]
-        command = ["nsenter", f"--net=/run/netns/{self.namespace}", "dockerd", *options, f"--host={self.url}"]
+        command = [
+            "nsenter",
+            f"--net=/run/netns/{self.namespace}",
+            "dockerd",
+            *options,
+            f"--host={self.url}",
+            *self.tls,
+        ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         eventually(self.answers, 60, "the engine answers")
@@ -67,16 +77,28 @@ def private_engine() -> Iterator[Engine]:
         yield engine_in(NAMESPACE, undo)
 
 
-def engine_in(namespace: str, undo: ExitStack) -> Engine:
+def engine_in(namespace: str, undo: ExitStack, tls_at: str | None = None) -> Engine:
     """An engine in a network namespace, with the base image; it and its files are gone in the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"{namespace}-"))
     undo.callback(shutil.rmtree, folder, ignore_errors=True)
     undo.callback(_unmount, folder)
-    engine = Engine(folder, namespace)
+    engine = Engine(folder, namespace, tls_at)
     undo.callback(engine.stop)
     engine.start()
     _copy_base(engine)
     return engine
+
+
+def _certificates(folder: Path, address: str) -> list[str]:
+    """Options of a dockerd that trusts one certificate only, its own, which is also that of who comes."""
+    run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
+        *("-subj", "/CN=engine", "-addext", f"subjectAltName=IP:{address}"),
+        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+    )
+    shutil.copy(folder / "cert.pem", folder / "ca.pem")
+    files = {"tlscacert": "ca.pem", "tlscert": "cert.pem", "tlskey": "key.pem"}
+    return ["--tlsverify", *(f"--{option}={folder / file}" for option, file in files.items())]
 
 
 def _copy_base(engine: Engine) -> None:

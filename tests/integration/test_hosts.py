@@ -1,18 +1,23 @@
 """A mesh on four Docker engines, two of which nobody reaches, far apart over a network that loses packets."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.automation import CommandError
 
 from tests.integration.hosts import Hosts, eventually
-from tests.integration.stack import Stack
+from tests.integration.stack import CHECKOUT, Stack
 from tests.integration.wan import PLACES, Wan, wan
 
 pytestmark = pytest.mark.timeout(900)
@@ -117,6 +122,19 @@ def test_the_outputs_tell_which_way_links_go_and_why(mesh: Mesh) -> None:
     assert links["tunnels"] == 10
     assert links["transports"] == {"relays": 1, "tcp": 2, "udp": 7}
     assert links["between"]["cafe - home"] == "over TCP by the relays of fra-1, nyc-1: nothing gets in at either"
+
+
+def test_check_looks_from_every_node_on_every_engine(mesh: Mesh, tmp_path: Path) -> None:
+    file = tmp_path / "mesh.json"
+    file.write_text(json.dumps(mesh.stack.outputs()))
+    command = [sys.executable, "-m", "vpn.cli", "check", "--mesh", str(file), "--json"]
+
+    def looked() -> list[dict[str, Any]]:
+        env = {**os.environ, **mesh.network.env}
+        done = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=120, check=False)
+        return list(json.loads(done.stdout)) if done.returncode == 0 else []
+
+    eventually(lambda: len(looked()) == 20, 60, "all is as declared, though a ping may be lost")
 
 
 def test_a_relay_that_is_killed_is_replaced_at_once(mesh: Mesh) -> None:

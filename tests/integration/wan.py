@@ -1,7 +1,7 @@
 """Hosts in four places of a wide-area network, each a Docker engine of its own in a namespace of its own.
 
 A router joins them. All gets in at `fra`, at `nyc` only TCP, at `home` and `cafe` nothing. The engine of `fra` is
-reached by ssh.
+reached by ssh, that of `nyc` with TLS.
 """
 
 import os
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.engine import Engine, engine_in
+from tests.integration.engine import TLS_PORT, Engine, engine_in
 from tests.integration.hosts import eventually
 from tests.integration.network import Namespace, behind_this_machine, join, run
 from tests.integration.stack import CHECKOUT
@@ -37,6 +37,9 @@ def address(place: str) -> str:
     return f"198.18.{PLACES[place]}.2"
 
 
+TLS_AT = {"nyc": address("nyc")}
+
+
 @dataclass
 class Wan:
     """The hosts and what is between them."""
@@ -53,10 +56,12 @@ class Wan:
 
     def host(self, place: str) -> dict[str, Any]:
         """An entry of `hosts`."""
-        docker = "ssh://tester@itw-fra" if place == "fra" else self.engines[place].url
+        engine = self.engines[place]
+        docker = {"fra": "ssh://tester@itw-fra", "nyc": f"tcp://{address('nyc')}:{TLS_PORT}"}.get(place, engine.url)
         return {
             "name": place,
             "docker": docker,
+            "certificates": str(engine.folder) if place == "nyc" else None,
             "address": address(place) if INBOUND[place] != "none" else None,
             "region": REGIONS[place],
             "inbound": INBOUND[place],
@@ -103,7 +108,7 @@ def wan() -> Iterator[Wan]:
             join(router, host, f"198.18.{number}.0/30")
             _guard(host, INBOUND[place])
         with ThreadPoolExecutor() as pool:
-            started = pool.map(lambda place: engine_in(f"itw-{place}", undo), PLACES)
+            started = pool.map(lambda place: engine_in(f"itw-{place}", undo, TLS_AT.get(place)), PLACES)
             engines = dict(zip(PLACES, started, strict=True))
         run("ip", "route", "add", "198.18.0.0/21", "via", "10.78.0.6")
         undo.callback(run, "ip", "route", "delete", "198.18.0.0/21")
