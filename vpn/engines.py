@@ -22,23 +22,32 @@ FIX = "start it, or correct hosts; `docker --host {} version` tries it"
 OWN_FIX = "start Docker, or set DOCKER_HOST"
 
 
+class Engine(docker.APIClient):  # type: ignore[misc] # it has no types
+    """An engine's API, which trusts what its host's certificates say and nobody else.
+
+    REQUESTS_CA_BUNDLE in the environment would win over them (psf/requests#3829).
+    """
+
+    trust_env = property(lambda _: False, lambda _, __: None)
+
+
 @contextmanager
-def connected(host: Host, seconds: float = SECONDS) -> Iterator[docker.DockerClient]:
+def connected(host: Host, seconds: float = SECONDS) -> Iterator[Engine]:
     """The engine of a host; each call may take so many seconds."""
     with ExitStack() as stack:
-        client = _client(host, seconds, stack)
-        stack.callback(client.close)
-        yield client
+        engine = _engine(host, seconds, stack)
+        stack.callback(engine.close)
+        yield engine
 
 
-def _client(host: Host, seconds: float, stack: ExitStack) -> docker.DockerClient:
+def _engine(host: Host, seconds: float, stack: ExitStack) -> Engine:
     if host.docker is None:
-        return docker.from_env(timeout=seconds)
+        return Engine(**docker.utils.kwargs_from_env(), timeout=seconds)
     if host.docker.startswith("ssh://"):
         bridge = stack.enter_context(_Bridge.open(host.docker))
-        return docker.DockerClient(f"unix://{bridge.server_address!s}", timeout=seconds)
+        return Engine(f"unix://{bridge.server_address!s}", timeout=seconds)
     tls = _tls(Path(host.certificates)) if host.certificates else False
-    return docker.DockerClient(host.docker, timeout=seconds, tls=tls)
+    return Engine(host.docker, timeout=seconds, tls=tls)
 
 
 def _tls(folder: Path) -> docker.tls.TLSConfig:
@@ -98,8 +107,8 @@ async def silent(hosts: Iterable[Host]) -> Mapping[str, str]:
 
 def _complaint(host: Host) -> str:
     try:
-        with connected(host, ASK_SECONDS) as client:
-            client.ping()
+        with connected(host, ASK_SECONDS) as engine:
+            engine.ping()
     except (docker.errors.DockerException, OSError) as error:
         return str(error)
     return ""

@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
 def test_a_preview_of_a_hundred_nodes_takes_less_than_ten_seconds(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "its", dict(CONFIG), name="its")
     stack.configure()
-    times = []
+    times: list[float] = []
     while len(times) < TRIES and min(times, default=SECONDS) >= SECONDS:
         started = time.monotonic()
         changes = stack.changes()

@@ -43,11 +43,11 @@ async def until_applied(carriers: Mapping[Host, str], readers: int) -> bool:
 def _confirm(host: Host, carrier: str, seconds: int, moment: int) -> str:
     """Who of a host is missing in the end; empty if nobody is."""
     said = ""
-    with connected(host, seconds + WAIT_SECONDS) as client:
-        call = client.api.exec_create(carrier, ["carrier", "confirm", str(seconds), str(moment)])["Id"]
-        for said in _lines(client.api.exec_start(call, stream=True)):
+    with connected(host, seconds + WAIT_SECONDS) as engine:
+        call = engine.exec_create(carrier, ["carrier", "confirm", str(seconds), str(moment)])["Id"]
+        for said in _lines(engine.exec_start(call, stream=True)):
             pulumi.log.info(f"{host.name}: {said}", ephemeral=True)
-        status = client.api.exec_inspect(call)["ExitCode"]
+        status = engine.exec_inspect(call)["ExitCode"]
     return "" if status == 0 else f"{host.name}: {said or f'the config carrier ended with status {status}'}"
 
 

@@ -10,8 +10,8 @@ from functools import partial
 
 import pulumi
 
-import docker as engine
-from vpn.engines import connected
+import docker
+from vpn.engines import Engine, connected
 from vpn.model.hosts import Host
 
 LABEL = "dstack-vpn.mesh"
@@ -32,20 +32,21 @@ def remove_leftover(host: Host, args: pulumi.ResourceHookArgs) -> None:
     inputs = args.new_inputs or {}
     identity = next(one["value"] for one in inputs["labels"] if one["label"] == LABEL)
     find = _containers if args.type.endswith(":Container") else _networks
-    with connected(host) as client:
-        for remove in find(client, inputs["name"], identity):
+    with connected(host) as engine:
+        for remove in find(engine, inputs["name"], identity):
             pulumi.log.warn(f"removing {inputs['name']}, which an interrupted `pulumi up` left behind")
             remove()
 
 
-def _containers(client: engine.DockerClient, name: str, identity: str) -> list[Callable[[], None]]:
+def _containers(engine: Engine, name: str, identity: str) -> list[Callable[[], None]]:
     try:
-        container = client.containers.get(name)
-    except engine.errors.NotFound:
+        found = engine.inspect_container(name)
+    except docker.errors.NotFound:
         return []
-    return [partial(container.remove, force=True)] if container.labels.get(LABEL) == identity else []
+    is_ours = (found["Config"]["Labels"] or {}).get(LABEL) == identity
+    return [partial(engine.remove_container, found["Id"], force=True)] if is_ours else []
 
 
-def _networks(client: engine.DockerClient, name: str, identity: str) -> list[Callable[[], None]]:
-    found = client.networks.list(names=[name], filters={"label": f"{LABEL}={identity}"})
-    return [network.remove for network in found if network.name == name]
+def _networks(engine: Engine, name: str, identity: str) -> list[Callable[[], None]]:
+    found = engine.networks(names=[name], filters={"label": f"{LABEL}={identity}"})
+    return [partial(engine.remove_network, one["Id"]) for one in found if one["Name"] == name]
