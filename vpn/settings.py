@@ -12,6 +12,7 @@ from vpn.model.config import TEXT_KEYS, parse
 from vpn.model.problems import ConfigError
 from vpn.model.topology import Topology
 
+OWN = "the engine of this machine"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -21,8 +22,12 @@ async def load() -> Topology:
     Raises pulumi.RunError, before any resource is declared, with every mistake of the configuration, or with every
     Docker engine that does not answer.
     """
+    own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
+    before = {name: (await own.get_output_details(name)).value or {} for name in ("nodes", "workloads", "hosts")}
+    addresses = {name: entry["address"] for name, entry in (before["nodes"] | before["workloads"]).items()}
+    engines_before = {host.get("docker"): name for name, host in before["hosts"].items()}
     try:
-        topology = parse(_raw_config(), await _previous_addresses(), _can_build)
+        topology = parse(_raw_config(), addresses, _can_build, engines_before)
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
     await _ask_engines(topology)
@@ -31,12 +36,13 @@ async def load() -> Topology:
 
 async def _ask_engines(topology: Topology) -> None:
     """With one engine of several missing, an `up` would change a part of the mesh and then fail."""
-    complaints = await engines.silent(host for host in topology.hosts if host.docker)
+    complaints = await engines.silent(host for host in topology.hosts if host.docker or len(topology.hosts) > 1)
     if complaints:
         hosts = [host for host in topology.hosts if host.name in complaints]
         heading = f"{len(hosts)} of {len(topology.hosts)} Docker engines do not answer; nothing was touched"
         lines = [
-            f"  host {one.name}: {one.docker}: {complaints[one.name]}\n    fix: {engines.fix(one)}" for one in hosts
+            f"  host {one.name}: {one.docker or OWN}: {complaints[one.name]}\n    fix: {engines.fix(one)}"
+            for one in hosts
         ]
         raise pulumi.RunError("\n".join([heading, *lines]))
 
@@ -57,13 +63,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-async def _previous_addresses() -> dict[str, str]:
-    """Where nodes and workloads were after the last `up`, by name, as the stack's own outputs tell."""
-    own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
-    details = [await own.get_output_details(name) for name in ("nodes", "workloads")]
-    entries: dict[str, Any] = {}
-    for detail in details:
-        entries |= detail.value or {}
-    return {name: entry["address"] for name, entry in entries.items()}

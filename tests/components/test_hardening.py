@@ -88,7 +88,7 @@ NGINX_SERVER = COMMON | {
 CARRIER = COMMON | {
     "name": "wireguard-config",
     "image": "sha256:local_node_image",
-    "command": ["carrier"],
+    "command": ["carrier", "carry", "15000"],
     "healthcheck": {"tests": ["CMD", "carrier", "health"], "interval": "30s", "timeout": "10s", "retries": 2},
     "memory": 32,
     "memorySwap": 32,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.model.example import KEYS
 from tests.model.test_config import mistakes
 from vpn import outputs
-from vpn.model import relay, wgconf
+from vpn.model import paths, relay, wgconf
 from vpn.model.config import parse
 from vpn.model.hosts import LOCAL
+from vpn.model.problems import ConfigError
 from vpn.model.topology import Topology
 
 FRA = {"name": "fra", "docker": "ssh://ops@fra.example.org", "address": "198.51.100.1", "region": "eu"}
@@ -215,6 +216,43 @@ TWO = [{"name": "a", "host": "fra"}, {"name": "b", "host": "nyc"}]
 )
 def test_a_mistake(change: dict[str, Any], expected: list[tuple[str, object]]) -> None:
     assert mistakes({"hosts": [FRA, NYC], "nodes": TWO, "proxyPort": 8443} | change) == expected
+
+
+def test_a_host_keeps_its_name() -> None:
+    config = {"hosts": [{"name": "home", "inbound": "none"}, NYC], "nodes": [{"name": "a", "host": "home"}]}
+    with pytest.raises(ConfigError, match="call it local"):
+        parse(config, engines={None: "local"})
+    assert parse(config, engines={None: "home", "unix:///gone": "nyc"})
+
+
+@pytest.mark.parametrize(
+    ("transport", "order"), [("auto", TWO), ("auto", TWO[::-1]), ("tcp", TWO), ("tcp", TWO[::-1])], ids=repr
+)
+def test_one_end_of_a_link_between_hosts_begins_by_every_way(transport: str, order: list[Any]) -> None:
+    mesh = parse({"hosts": [FRA, NYC], "nodes": order, "proxyPort": 8443, "transport": transport, "keepalive": 0})
+    ends = ((mesh.node("a"), mesh.node("b")), (mesh.node("b"), mesh.node("a")))
+    lines = [paths.render(mesh, KEYS, node) for node, _ in ends]
+    assert [bool(line) for line in lines].count(True) == (transport == "auto")
+    begins = [mesh.relays_from(*end) != () for end in ends]
+    assert sorted(begins) == [False, True]
+    beginner = mesh.node("a" if begins[0] else "b")
+    assert sections(mesh, beginner.name)["b" if begins[0] else "a"]["PersistentKeepalive"] == "25"
+
+
+def test_over_tcp_alone_no_udp_port_need_be_published() -> None:
+    assert parse({"hosts": [FRA, NYC], "nodes": TWO, "proxyPort": 8443, "hostPort": 0, "transport": "tcp"})
+
+
+@pytest.mark.parametrize(
+    "address", ["ssh://h:abc", "ssh://h:99999", "ssh://[x", "ssh://u@", "tcp://h:99999", "tcp://h:0", "ssh://h/x", 5]
+)
+def test_what_is_no_address_of_an_engine(address: object) -> None:
+    assert mistakes({"hosts": [{"name": "x", "docker": address}], "nodes": [{"name": "a"}]})[0][0] == "hosts[0].docker"
+
+
+def test_a_password_is_refused_and_not_shown() -> None:
+    hosts = [{"name": "x", "docker": "ssh://me:secret@h"}]
+    assert mistakes({"hosts": hosts, "nodes": [{"name": "a"}]}) == [("hosts[0].docker", "(not shown)")]
 
 
 def test_two_that_nobody_reaches_have_no_path_without_a_third() -> None:

@@ -47,7 +47,7 @@ RELAY_OF_NODE_A = """\
       ],
       "idle": 130,
       "connections": 1024,
-      "connectionsOfOne": 32
+      "connectionsOfOne": 256
     }
   ],
   "echo": [

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -243,6 +243,35 @@ def test_who_says_hello_and_nothing_more_is_sent_away(monkeypatch: pytest.Monkey
             assert await ends(tcp)
 
     told(story)
+
+
+def test_who_has_not_proved_anything_counts_as_a_connection_and_is_not_kept_by_dribbling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(meeting, "SILENCE", 0.5)
+
+    async def story(one: Story) -> None:
+        await one.opens(0)
+        loop = asyncio.get_running_loop()
+        visitors = [await visitor(one.doors[0]) for _ in range(one.doors[0].connections_of_one)]
+        for tcp in visitors:
+            await nonce_of(tcp, name_of(KEYS[0]))
+        with closing(await visitor(one.doors[0])) as more:
+            assert await ends(more)
+        closed = [loop.create_task(ends(tcp)) for tcp in visitors]
+        while not all(task.done() for task in closed):
+            for tcp in visitors:
+                with suppress(OSError):
+                    await loop.sock_sendall(tcp, b"\xff")
+            await asyncio.sleep(0.1)
+        for tcp in visitors:
+            tcp.close()
+
+    async def bounded(one: Story) -> None:
+        async with asyncio.timeout(5):
+            await story(one)
+
+    told(bounded)
 
 
 def test_beside_meetings_the_port_serves_those_who_want_the_node_itself() -> None:

@@ -51,7 +51,7 @@ def _looks(outputs: Mapping[str, Any]) -> Iterator[Callable[[], list[Line]]]:
     if not nodes:
         raise KeyError("nodes")
     engines = {
-        name: Engine(address=host["docker"], certificates=host["certificates"])
+        name: Engine(address=host.get("docker"), certificates=host.get("certificates"))
         for name, host in outputs["hosts"].items()
     }
     images = {node["host"]: probe.image_of(node["container"], engines[node["host"]]) for node in nodes.values()}

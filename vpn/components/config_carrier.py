@@ -32,6 +32,8 @@ class ConfigCarrierArgs:
     """Config volume of every node and of the gate, by name."""
     readers: pulumi.Input[Mapping[str, str]]
     """Container ID of each: who is replaced is delivered to, and waited for, anew."""
+    patience: int = 15_000
+    """Milliseconds after a delivery when nodes go over to new keys if nobody names the moment: an `up` was killed."""
     host: Host = LOCAL
     """Where it runs."""
 
@@ -55,7 +57,7 @@ def _container(args: ConfigCarrierArgs) -> docker.ContainerArgs:
         mesh=args.mesh,
         name=args.container_name,
         image=args.image,
-        command=["carrier"],
+        command=["carrier", "carry", str(args.patience)],
         memory=MEMORY_MIB,
         tmpfs=[],
         network_mode="none",

@@ -21,6 +21,8 @@ from vpn.model.keys import SEED_LENGTH, KeyRing
 from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload, proxy_name
 from vpn.model.wgconf import public_key
 
+KEY_PATIENCE, KEY_PATIENCE_OF_MANY = 15_000, 60_000  # milliseconds; a host that builds an image may be late
+
 
 @dataclass(frozen=True, kw_only=True)
 class VpnMeshArgs:
@@ -135,6 +137,7 @@ class VpnMesh(pulumi.ComponentResource):
             bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix), host)),
             volumes={name: volume.name for name, (volume, _) in readers.items()},
             readers=pulumi.Output.all(**{name: container.id for name, (_, container) in readers.items()}),
+            patience=KEY_PATIENCE if len(self._topology.hosts) == 1 else KEY_PATIENCE_OF_MANY,
             host=host,
         )
         return ConfigCarrier(f"{host.name}_config", args, self._on(host))

@@ -69,11 +69,13 @@ def parse(
     raw: Mapping[str, Any],
     previous: Mapping[str, str] | None = None,
     can_build: Callable[[str], bool] = lambda _: True,
+    engines: Mapping[str | None, str] | None = None,
 ) -> Topology:
     """Check a configuration as a whole.
 
     What it leaves out is as in DEFAULTS. `previous` holds the addresses that nodes and workloads had in the last `up`,
-    by name; who has one keeps it. `can_build` tells whether an image can be built from a folder.
+    by name; who has one keeps it. `can_build` tells whether an image can be built from a folder. `engines`
+    tells what the hosts were called in the last `up`, by the address of their engine; they keep their names.
     Raises ConfigError with every mistake at once.
     """
     raw = {**DEFAULTS, **raw}
@@ -94,7 +96,7 @@ def parse(
     generations = _node_generations(reader, node_entries)
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
-    hosts = HostReader(reader).by_node(HostReader(reader).hosts(), node_entries)
+    hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
     shape = ShapeReader(reader, hosts).shape()
     policy, expectations = _policy_reader(reader, node_entries, workload_entries, has_members=bool(access)).read()
     talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
@@ -187,11 +189,14 @@ def _check_expectations(reader: Reader, topology: Topology) -> None:
 def _check_published(reader: Reader, topology: Topology) -> None:
     """What other hosts shall reach must be published; an embedded chain cannot be."""
     apart = [(node, peer) for node in topology.nodes for peer in topology.peers_of(node) if node.host != peer.host]
-    udp = {peer.host.name for node, peer in apart if peer.host.takes_udp and topology.udp_endpoint(node, peer)}
+    links = {(node, peer): topology.link(node, peer) for node, peer in apart}
+    over_udp = [pair for pair, link in links.items() if link is None or link.auto]
+    udp = {peer.host.name for node, peer in over_udp if topology.udp_endpoint(node, peer)}
     if udp and not reader.raw["hostPort"]:
         fix = "set the first UDP port to publish, or inbound: none"
         reader.wrong("hostPort", 0, f"publishes nothing, but other hosts reach {', '.join(sorted(udp))}", fix)
     relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - set(topology.ingresses)
+    relays |= {peer.name for (_, peer), link in links.items() if link and link.auto}  # it asks there about UDP
     if relays and not topology.proxy_port:
         fix = "set the first TCP port to publish"
         reader.wrong("proxyPort", 0, f"publishes no relay, but others reach {', '.join(sorted(relays))} over TCP", fix)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
-from vpn.model.reader import LABEL, LABEL_FIX, Reader
+from vpn.model.reader import LABEL, LABEL_FIX, NOT_SHOWN, Reader
 
 HOST_KEYS = ("name", "docker", "certificates", "address", "region", "inbound")
 UDP, TCP, NONE = "udp", "tcp", "none"
 INBOUND = (UDP, TCP, NONE)
-ENGINE = re.compile(r"unix:///\S+|ssh://[^\s/]+|tcp://[^\s/:]+:[0-9]{1,5}")
-ENGINE_FIX = "write it like unix:///var/run/docker.sock, ssh://user@host or tcp://host:2376"
+NAME = r"[^\s/:@\[\]?#]+"
+PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ENGINE = re.compile(rf"unix:///\S+|ssh://({NAME}@)?{NAME}(:{PORT})?|tcp://{NAME}:{PORT}")
+ENGINE_FIX = "write it like unix:///var/run/docker.sock, ssh://user@host or tcp://host:2376, without a password"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,8 @@ class HostReader:
 
     reader: Reader
 
-    def hosts(self) -> tuple[Host, ...]:
-        """All hosts; LOCAL when the configuration names none."""
+    def hosts(self, engines: Mapping[str | None, str]) -> tuple[Host, ...]:
+        """All hosts; LOCAL when the configuration names none. `engines` is what they were called before."""
         entries = self.reader.entries("hosts", HOST_KEYS)
         hosts = tuple(self._host(f"hosts[{index}]", entry, len(entries)) for index, entry in enumerate(entries))
         for key, reason in (
@@ -83,6 +85,11 @@ class HostReader:
             ("address", "is also that"),
         ):
             self._check_unique(hosts, key, reason)
+        for index, host in enumerate(hosts):
+            before = engines.get(host.docker, host.name)
+            if before != host.name:
+                fix = f"call it {before}; another name would make all there anew beside what runs"
+                self.reader.wrong(f"hosts[{index}].name", host.name, f"is the host that is called {before}", fix)
         return hosts or (LOCAL,)
 
     def by_node(self, hosts: Sequence[Host], nodes: Sequence[Mapping[str, Any]]) -> dict[str, Host]:
@@ -109,7 +116,11 @@ class HostReader:
 
     def _docker(self, path: str, entry: Mapping[str, Any]) -> str | None:
         value = entry.get("docker")
-        return None if value is None else self.reader.text(f"{path}.docker", value, ENGINE, ENGINE_FIX)
+        if value is None or (isinstance(value, str) and ENGINE.fullmatch(value)):
+            return value
+        shown = NOT_SHOWN if "@" in str(value) else value  # it may be a password
+        self.reader.wrong(f"{path}.docker", shown, "is not the address of a Docker engine", ENGINE_FIX)
+        return None
 
     def _certificates(self, path: str, entry: Mapping[str, Any]) -> str | None:
         value = entry.get("certificates")

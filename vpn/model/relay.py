@@ -11,7 +11,7 @@ from vpn.model.transport import ECHO_PORT
 
 IDLE = 130  # seconds; Mullvad's own figure, longer than WireGuard goes without a packet when it keeps alive
 CONNECTIONS = 1024
-CONNECTIONS_OF_ONE = 32  # behind one address there may be a few devices, and connections that nobody has ended yet
+CONNECTIONS_OF_ONE = 256  # behind one address there may be many nodes, and connections that nobody has ended yet
 ANYBODY = IPv4Network("0.0.0.0/0")
 
 

@@ -239,10 +239,15 @@ class Topology:
         return Reach(hosts=hosts, gateways=frozenset(self.ingresses))
 
     def opens_tcp(self, node: Node, peer: Node) -> bool:
-        """Whether a node's relay connects to a peer's: on one host both do, else one end, as addresses tell little."""
+        """Whether a node's relay connects to a peer's: on one host both do, else one end, as addresses tell little.
+
+        It is the end that begins over UDP as well, so that one end can move a link from one to the other.
+        """
         if node.host == peer.host:
             return True
         there, here = self.reach.tcp(peer.name, node.name), self.reach.tcp(node.name, peer.name)
+        if there and here and node.host.takes_udp != peer.host.takes_udp:
+            return peer.host.takes_udp
         return there and (not here or self.number(node) > self.number(peer))
 
     def proxy_endpoint(self, node: Node, source: Node) -> str:
@@ -288,10 +293,9 @@ class Topology:
         return self.tcp_endpoint(node, peer) if link and not link.auto else self.udp_endpoint(node, peer)
 
     def keepalive_to(self, node: Node, peer: Node) -> int:
-        """Seconds between two keepalives; where nothing else gets in, they keep the way open for the peer."""
-        if node.host == peer.host or node.host.takes_udp:
-            return self.keepalive
-        return self.keepalive or NAT_KEEPALIVE
+        """Seconds between two keepalives; for a peer that cannot begin they open the way, and keep it open."""
+        waits = self.endpoint(peer, node) is None or (node.host != peer.host and not node.host.takes_udp)
+        return self.keepalive or (NAT_KEEPALIVE if waits else 0)
 
     def generation(self, node: Node) -> str:
         """The generation of a node's key."""

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Address
 
 from udp_over_tcp import datagrams
@@ -86,6 +87,7 @@ class IncomingLink:
         self._settings = settings
         self._intake = intake
         self._callers: set[Caller] = set()
+        self._unproved: dict[Connection, str] = {}
         self._loop = asyncio.get_running_loop()
         self._listener = socket.create_server(settings.listen, backlog=BACKLOG)
         self._listener.settimeout(0)
@@ -108,6 +110,8 @@ class IncomingLink:
         self._listener.close()
         for caller in self._connected():
             caller.connection.end("closed")  # type: ignore[union-attr] # they have one
+        for connection in list(self._unproved):
+            connection.end("closed")
         await asyncio.sleep(0)  # so that all have heard
         for caller in self._callers:
             caller.close()
@@ -157,13 +161,16 @@ class IncomingLink:
             tcp.close()
             return
         say(f"{self.name}: {source} connected")
-        connection = caller.take(tcp, self._greet)
+        connection = caller.take(tcp, partial(self._greet, source))
         connection.ended.add_done_callback(lambda _: self._left(caller, connection))
 
-    def _greet(self, connection: Connection, hello: bytes) -> None:
+    def _greet(self, source: str, connection: Connection, hello: bytes) -> None:
+        """It counts as a connection until it is known to be one of a pair."""
         place = self._place_of(hello[len(HELLO) : -1])
         if place:
-            place.receive(connection, hello)
+            self._unproved[connection] = source
+            connection.ended.add_done_callback(lambda _: self._unproved.pop(connection, None))
+            place.receive(connection, hello, lambda: self._unproved.pop(connection, None))
         else:
             connection.end("asked for a meeting that is not here")
 
@@ -189,9 +196,9 @@ class IncomingLink:
         """Why nobody may connect from an address now; empty if they may."""
         if not any(IPv4Address(source) in one for one in self._settings.sources):
             return "not one of the sources"
-        connected = self._connected()
-        if len(connected) >= self._settings.connections:
+        sources = [*(caller.source for caller in self._connected()), *self._unproved.values()]
+        if len(sources) >= self._settings.connections:
             return f"there are {self._settings.connections} connections"
-        if sum(one.source == source for one in connected) >= self._settings.connections_of_one:
+        if sources.count(source) >= self._settings.connections_of_one:
             return f"it has {self._settings.connections_of_one} connections"
         return ""

@@ -81,12 +81,15 @@ class MeetingPlace:
         for connection in list(self._guests.values()):
             connection.end("closed")
 
-    def receive(self, connection: Connection, hello: bytes) -> None:
-        """Ask who says hello for a proof; who has none is sent away."""
+    def receive(self, connection: Connection, hello: bytes, seated: Callable[[], object]) -> None:
+        """Ask who says hello for a proof, and tell when it was good; who has none in time is sent away."""
         side, nonce = hello[-1:], os.urandom(NONCE)
+        deadline = asyncio.get_running_loop().call_later(SILENCE, connection.end, "gave no proof in time")
 
         def judge(batch: Sequence[Datagram]) -> None:
+            deadline.cancel()
             if side in SIDES and hmac.compare_digest(bytes(batch[0]), proof(self._key, nonce, side)):
+                seated()
                 self._seat(connection, side)
             else:
                 connection.end("gave no proof")
