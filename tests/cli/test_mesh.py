@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Vpn
 from tests.model.stack_files import PROJECT
+from vpn.cli import mesh
+from vpn.cli.failure import CliError
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,25 @@ def test_a_chain_that_does_not_answer(vpn: Vpn) -> None:
 
 def test_an_unknown_option_is_a_mistake_in_usage(vpn: Vpn) -> None:
     assert vpn.run("pass", "list", "--nothing")[0] == 2
+
+
+# --- several hosts
+
+
+def on_hosts(outputs: dict[str, Any], published: dict[str, str | None]) -> dict[str, Any]:
+    """The outputs of nodes on hosts of their own."""
+    for name, endpoint in published.items():
+        outputs["nodes"][name] |= {"host": name, "published": endpoint}
+    return outputs
+
+
+def test_members_are_told_the_published_ports_of_hosts_that_they_reach(vpn: Vpn, outputs: dict[str, Any]) -> None:
+    vpn.mesh.write_text(json.dumps(on_hosts(outputs, {"node-a": "198.51.100.1:51820", "node-b": None})))
+    (peer,) = mesh.read(str(vpn.mesh), "dev").peers(None)
+    assert (peer.name, peer.endpoint) == ("node-a", "198.51.100.1:51820")
+
+
+def test_where_nothing_gets_in_members_cannot_come(vpn: Vpn, outputs: dict[str, Any]) -> None:
+    vpn.mesh.write_text(json.dumps(on_hosts(outputs, {"node-a": None, "node-b": None})))
+    with pytest.raises(CliError, match="nothing gets in at node-a, node-b"):
+        mesh.read(str(vpn.mesh), "dev").peers(None)
