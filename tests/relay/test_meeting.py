@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 
 import pytest
-from udp_over_tcp import meeting
+from udp_over_tcp import meeting, meeting_place
 from udp_over_tcp.frames import Stream, joined
-from udp_over_tcp.meeting import HELLO, NONCE, name_of, proof
+from udp_over_tcp.meeting import HELLO, name_of, proof
+from udp_over_tcp.meeting_place import NONCE
 from udp_over_tcp.relay import Relay
 from udp_over_tcp.settings import Incoming, Meeting, Place, Way
 
@@ -138,7 +139,7 @@ def test_a_relay_that_falls_silent_is_left(monkeypatch: pytest.MonkeyPatch) -> N
             await one.opens(at)
             await one.joins(at)
         await until(lambda: [one.state(0), one.state(1)] == [BOTH, BOTH])
-        monkeypatch.setattr(meeting.MeetingPlace, "_hand_on", lambda *_: None)
+        monkeypatch.setattr(meeting_place.MeetingPlace, "_hand_on", lambda *_: None)
         await until(lambda: "r0: not there" in one.state(0))
 
     told(story)

@@ -12,7 +12,8 @@ from udp_over_tcp.connection import Connection, Outbox, prepared
 from udp_over_tcp.frames import Datagram, framed
 from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
-from udp_over_tcp.meeting import HELLO, MeetingPlace, is_hello
+from udp_over_tcp.meeting import HELLO, is_hello
+from udp_over_tcp.meeting_place import MeetingPlace
 from udp_over_tcp.outgoing import OutgoingLink
 from udp_over_tcp.settings import Incoming
 

@@ -6,7 +6,8 @@ from udp_over_tcp.echo import EchoPort
 from udp_over_tcp.incoming import IncomingLink
 from udp_over_tcp.intake import Intake
 from udp_over_tcp.log import say
-from udp_over_tcp.meeting import MeetingLink, MeetingPlace
+from udp_over_tcp.meeting_link import MeetingLink
+from udp_over_tcp.meeting_place import MeetingPlace
 from udp_over_tcp.outgoing import OutgoingLink
 from udp_over_tcp.settings import Echo, Incoming, Link, Meeting, Outgoing, Place
 
