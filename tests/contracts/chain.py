@@ -33,8 +33,9 @@ class Pass(NamedTuple):
 class Chain:
     """The contract on a chain, and accounts that can be anybody."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, address: str) -> None:
         self.container = container
+        self._address = address
         self._connect(times=1)
 
     def _connect(self, times: int) -> None:
@@ -43,7 +44,7 @@ class Chain:
         eventually(lambda: self.container.logs().decode().count(announced) == times, 30, "the contract is there")
         self.container.reload()
         port = self.container.ports[PORT][0]["HostPort"]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{self._address}:{port}"
         self.web3 = Web3(HTTPProvider(self.url))
         abi = json.loads(ARTIFACT.read_text())["abi"]
         self.contract = self.web3.eth.contract(Web3.to_checksum_address(ADDRESS), abi=abi)
@@ -121,8 +122,8 @@ class Chain:
 
 
 @contextmanager
-def running_chain(image: str, capacity: int, volume: str | None = None) -> Iterator[Chain]:
-    """Run the image until the contract is there; gone afterwards."""
+def running_chain(image: str, capacity: int, volume: str | None = None, address: str = "127.0.0.1") -> Iterator[Chain]:
+    """Run the image until the contract is there, at an address of this machine; gone afterwards."""
     with closing(docker.from_env()) as client:
         container = client.containers.run(
             image,
@@ -130,12 +131,12 @@ def running_chain(image: str, capacity: int, volume: str | None = None) -> Itera
             detach=True,
             read_only=True,
             cap_drop=["ALL"],
-            ports={PORT: ("127.0.0.1", None)},
+            ports={PORT: (address, None)},
             volumes={volume: {"bind": "/data", "mode": "rw"}} if volume else None,
             tmpfs=None if volume else {"/data": ""},
         )
         try:
-            yield Chain(container)
+            yield Chain(container, address)
         except BaseException:
             print(container.logs().decode())
             raise

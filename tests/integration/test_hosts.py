@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 from pulumi.automation import CommandError
 
+from contracts.chain import ADDRESS
+from tests.contracts.chain import running_chain
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import CHECKOUT, Stack
-from tests.integration.wan import PLACES, Wan, wan
+from tests.integration.wan import OUTSIDE, PLACES, Wan, wan
+from vpn.model.keys import KEY_BYTES, PrivateKey, clamp
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -225,6 +228,53 @@ def test_a_new_node_touches_nothing_elsewhere(mesh: Mesh) -> None:
     finally:
         mesh.stack.up(nodes=nodes)
     assert mesh.containers() == before
+
+
+def test_where_udp_stops_getting_through_links_between_hosts_go_over_tcp_and_back(mesh: Mesh) -> None:
+    cafe = mesh.at("cafe-1")
+
+    def goes_over(transport: str) -> bool:
+        return f"fra-1 {transport}" in cafe.run("itw-cafe-1", "cat", "/run/wireguard/transport")[1].splitlines()
+
+    mesh.stack.up(transport="auto")
+    try:
+        eventually(lambda: goes_over("udp"), 30)
+        with mesh.network.cut_off("cafe", "udp"):
+            eventually(lambda: goes_over("tcp") and mesh.pings("cafe-1", "fra-1"), 60, "over TCP")
+            eventually(lambda: mesh.pings("fra-1", "cafe-1"), 20, "the other end came along")
+        eventually(lambda: goes_over("udp") and mesh.pings("cafe-1", "fra-1"), 90, "back over UDP")
+    finally:
+        mesh.stack.up(transport="udp")
+
+
+def test_a_gate_on_every_host_lets_in_and_puts_out(mesh: Mesh, chain_image: str) -> None:
+    with running_chain(chain_image, 20, address=OUTSIDE) as chain:
+        services = [
+            {"name": "itw-page", "at": "itw-server", "ports": 80},
+            {"name": "itw-other", "at": "fra-2", "ports": 22},
+        ]
+        access = {
+            "enabled": True,
+            "rpcUrl": chain.url,
+            "contractAddress": ADDRESS,
+            "memberRange": "10.76.0.0/24",
+            "gateRange": "10.77.0.0/28",
+            "maxHeadAgeSeconds": 0,
+        }
+        mesh.stack.up(services=services, access=access)
+        try:
+            key, person = PrivateKey(clamp(os.urandom(KEY_BYTES))).public(), chain.people[0]
+            chain.do(chain.admin, "mint", person, 1)
+            chain.do(person, "bind_key", 1, key.raw)
+            eventually(lambda: nodes_with(mesh, key.base64()) == {"home-1", "fra-2"}, 20, "in, where something is")
+            chain.do(person, "transferFrom", person, chain.people[1], 1)
+            eventually(lambda: not nodes_with(mesh, key.base64()), 20, "out")
+        finally:
+            mesh.stack.up(services=[], access={})
+
+
+def nodes_with(mesh: Mesh, key: str) -> set[str]:
+    return {node for node in NODES if key in mesh.at(node).peers(f"itw-{node}")}
 
 
 def test_with_an_engine_that_does_not_answer_an_up_says_which_and_touches_nothing(mesh: Mesh) -> None:

@@ -23,7 +23,7 @@ from tests.integration.network import Namespace, behind_this_machine, join, run
 from tests.integration.stack import CHECKOUT
 
 ROUTER = "itw-router"
-RANGE = "10.78.0.4/30"
+RANGE, OUTSIDE = "10.78.0.4/30", "10.78.0.5"  # the latter is this machine, as hosts reach it
 PLACES = {"fra": 1, "nyc": 2, "home": 3, "cafe": 4}
 REGIONS = {"fra": "eu", "nyc": "us", "home": "ap", "cafe": "ap"}
 INBOUND = {"fra": "udp", "nyc": "tcp", "home": "none", "cafe": "none"}
@@ -85,15 +85,16 @@ class Wan:
             yield
 
     @contextmanager
-    def cut_off(self, place: str) -> Iterator[None]:
-        """Nothing gets to a host and from it, for a while."""
-        for way in ("-i", "-o"):
-            self.router.iptables(f"-I FORWARD {way} itw-{place} -j DROP")
+    def cut_off(self, place: str, what: str = "all") -> Iterator[None]:
+        """Nothing of a protocol gets to a host and from it, for a while."""
+        rules = [f"FORWARD {way} itw-{place} -p {what} -j DROP" for way in ("-i", "-o")]
+        for rule in rules:
+            self.router.iptables(f"-I {rule}")
         try:
             yield
         finally:
-            for way in ("-i", "-o"):
-                self.router.iptables(f"-D FORWARD {way} itw-{place} -j DROP")
+            for rule in rules:
+                self.router.iptables(f"-D {rule}")
 
 
 @contextmanager
