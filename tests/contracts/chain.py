@@ -33,7 +33,7 @@ class Pass(NamedTuple):
 class Chain:
     """The contract on a chain, and accounts that can be anybody."""
 
-    def __init__(self, container: Container, address: str) -> None:
+    def __init__(self, container: Container, address: str = "127.0.0.1") -> None:
         self.container = container
         self._address = address
         self._connect(times=1)
