@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import dcap_qvl
 
-from vpn.model.attestation import AdmissionPolicy, AttestationError, Evidence, Expected, Reason, Refusal, TdReport, judge
+from vpn.model.attestation import (
+    AdmissionPolicy,
+    AttestationError,
+    Evidence,
+    Expected,
+    Reason,
+    Refusal,
+    TdReport,
+    judge,
+)
 from vpn.model.keys import PublicKey
 
 UP_TO_DATE = "UpToDate"

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Self
 
 from vpn.model import event_log
-from vpn.model.event_log import HEX, Boot
+from vpn.model.event_log import HEX, Boot, EventLogError
 from vpn.model.keys import PublicKey
 
 MOST_BYTES = 1 << 20  # of evidence; a quote has 5 kB, an event log 20
@@ -204,9 +204,7 @@ def _judge_binding(evidence: Evidence, report: TdReport, expected: Expected) -> 
         yield Refusal(Reason.BINDING, "the quote was made for another network, node, key, epoch, time or nonce")
 
 
-def _judge_freshness(
-    evidence: Evidence, policy: AdmissionPolicy, expected: Expected, now: float
-) -> Iterator[Refusal]:
+def _judge_freshness(evidence: Evidence, policy: AdmissionPolicy, expected: Expected, now: float) -> Iterator[Refusal]:
     if evidence.nonce != expected.nonce:
         yield Refusal(Reason.REPLAY, "it answers another nonce")
     if evidence.binding.epoch != expected.epoch:
@@ -219,7 +217,7 @@ def _judge_freshness(
 def _judge_log(text: str, report: TdReport, policy: AdmissionPolicy) -> Iterator[Refusal]:
     try:
         events = event_log.parse(text)
-    except ValueError as error:
+    except EventLogError as error:
         yield Refusal(Reason.EVENT_LOG, f"it {error}")
         return
     if event_log.replay(events) != report.rtmr3:

@@ -1,7 +1,7 @@
 """The event log of a DStack guest: what its boot measured into RTMR3, as far as the register itself bears it out.
 
-The log comes from the guest's host and proves nothing; that its replay gives the RTMR3 of a signed quote does. Digests
-in it are not read at all: some guests leave them out (DStack, cc-eventlog), and a right one may stand by a wrong payload.
+The log itself proves nothing; that its replay gives the RTMR3 of a signed quote does. Digests in it are not read at
+all: some guests leave them out (DStack, cc-eventlog), and a right one may stand by a wrong payload.
 """
 
 import json
@@ -18,6 +18,10 @@ READY = "system-ready"
 # In the first form of a digest the name ends at a colon: with one in it, the same digest fits two names.
 NAME = re.compile(r"[!-9;-~]{1,128}")
 HEX = re.compile(r"([0-9a-f]{2})*")
+
+
+class EventLogError(ValueError):
+    """This is no event log; says what it is or has instead."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,13 @@ class Boot:
 
 
 def parse(text: str) -> tuple[Event, ...]:
-    """The events of RTMR3 out of the log that the guest agent gives, JSON. Raises ValueError."""
+    """The events of RTMR3 out of the log that the guest agent gives, JSON. Raises EventLogError."""
     try:
         entries = json.loads(text)
-    except RecursionError:
-        raise ValueError("is nested too deep") from None
+    except (ValueError, RecursionError):
+        raise EventLogError("is not JSON") from None
     if not isinstance(entries, list):
-        raise ValueError("is not a list")
+        raise EventLogError("is not a list")
     return tuple(_event(entry) for entry in entries if _is_runtime(entry))
 
 
@@ -92,19 +96,21 @@ def boot(events: Sequence[Event]) -> Boot:
 
 def _is_runtime(entry: Any) -> bool:
     if not isinstance(entry, dict):
-        raise ValueError(f"has an entry that is no object: {entry!r:.80}")
+        raise EventLogError(f"has an entry that is no object: {entry!r:.80}")
     of_register, of_type = entry.get("imr") == RTMR, entry.get("event_type") == RUNTIME_EVENT
     if of_register != of_type:
-        raise ValueError(f"has an event of another type in RTMR3, or of this type elsewhere: {entry.get('event')!r:.80}")
+        raise EventLogError(
+            f"has an event of another type in RTMR3, or of this type elsewhere: {entry.get('event')!r:.80}"
+        )
     return of_register
 
 
 def _event(entry: Mapping[str, Any]) -> Event:
     name, payload, version = entry.get("event"), entry.get("event_payload"), entry.get("version", 1)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"has an event whose name is not valid: {name!r:.80}")
+        raise EventLogError(f"has an event whose name is not valid: {name!r:.80}")
     if not isinstance(payload, str) or not HEX.fullmatch(payload):
-        raise ValueError(f"has an event {name} whose payload is not hexadecimal")
+        raise EventLogError(f"has an event {name} whose payload is not hexadecimal")
     if version not in (1, 2) or isinstance(version, bool):
-        raise ValueError(f"has an event {name} of version {version!r:.80}")
+        raise EventLogError(f"has an event {name} of version {version!r:.80}")
     return Event(name, bytes.fromhex(payload), version)
