@@ -21,7 +21,7 @@ HEX = re.compile(r"([0-9a-f]{2})*")
 
 
 class EventLogError(ValueError):
-    """This is no event log; says what it is or has instead."""
+    """What was given is no event log; says what it is or has instead."""
 
 
 @dataclass(frozen=True)
