@@ -41,5 +41,7 @@ def running(socket: Path, one: Guest) -> Iterator[Path]:
 @contextmanager
 def asked(socket: Path, one: Guest) -> Iterator[DstackClient]:
     """DStack's client for the agent of a guest."""
-    with running(socket, one), DstackClient(str(socket)) as client:
-        yield client
+    with running(socket, one):
+        client = DstackClient(str(socket))
+        with client:  # it gives something else than itself
+            yield client

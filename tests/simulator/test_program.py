@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dcap_qvl
@@ -15,7 +17,8 @@ from tests.simulator.guests import APP_ID, COMPOSE
 PACKAGE = PROJECT / "docker" / "dstack-simulator"
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+@contextmanager
+def started(folder: Path) -> Iterator[subprocess.Popen[str]]:
     (folder / "app-compose.json").write_text(COMPOSE.text())
     options = {
         "socket": folder / "dstack.sock",
@@ -26,17 +29,21 @@ def started(folder: Path) -> subprocess.Popen[str]:
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "dstack_simulator", *arguments]
-    return subprocess.Popen(command, cwd=PACKAGE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=PACKAGE, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.terminate()
 
 
 def test_its_quotes_are_right_to_whoever_trusts_its_root(tmp_path: Path) -> None:
     with started(tmp_path) as program:
         assert program.stdout
         assert COMPOSE.compose_hash() in program.stdout.readline()
-        with DstackClient(str(tmp_path / "dstack.sock")) as agent:
-            quote = agent.get_quote(b"x").decode_quote()
-        program.terminate()
-        assert program.wait(10) == 0
+        client = DstackClient(str(tmp_path / "dstack.sock"))
+        with client:
+            quote = client.get_quote(b"x").decode_quote()
+    assert program.returncode == 0
     collateral = dcap_qvl.QuoteCollateralV3.from_json((tmp_path / "collateral.json").read_text())
     root = (tmp_path / "root.der").read_bytes()
     assert dcap_qvl.verify_with_root_ca(quote, collateral, root, int(time.time())).status == "UpToDate"

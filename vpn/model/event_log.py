@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha384
 from typing import Any
 
+from vpn.model.untrusted import read_json
+
 RUNTIME_EVENT = 0x08000001  # DStack, cc-eventlog
 RTMR = 3
 REGISTER_BYTES = 48
@@ -69,9 +71,9 @@ class Boot:
 def parse(text: str) -> tuple[Event, ...]:
     """The events of RTMR3 out of the log that the guest agent gives, JSON. Raises EventLogError."""
     try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError):
-        raise EventLogError("is not JSON") from None
+        entries = read_json(text)
+    except ValueError as error:
+        raise EventLogError(f"is not JSON: {error}") from None
     if not isinstance(entries, list):
         raise EventLogError("is not a list")
     return tuple(_event(entry) for entry in entries if _is_runtime(entry))
