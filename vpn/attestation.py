@@ -9,6 +9,7 @@ from vpn.model.attestation import (
     AttestationError,
     Evidence,
     Expected,
+    Image,
     Reason,
     Refusal,
     TdReport,
@@ -68,10 +69,16 @@ def _report(quote: bytes) -> TdReport:
     try:
         report = dcap_qvl.parse_quote(quote).report
         return TdReport(
-            mrtd=bytes(report.mr_td),
+            image=_image(report),
             rtmr3=bytes(report.rt_mr3),
             report_data=bytes(report.report_data),
             debug=bool(report.td_attributes[0] & DEBUG_BIT),
         )
     except (ValueError, AttributeError) as error:  # a quote of SGX has no such registers
-        raise AttestationError([Refusal(Reason.SIGNATURE, f"this is no quote of TDX: {error}")]) from None
+        raise AttestationError([Refusal(Reason.SIGNATURE, f"this is no quote of TDX: {error}"[:300])]) from None
+
+
+def _image(report: dcap_qvl.TdReport10) -> Image:
+    registers = (report.mr_td, report.rt_mr0, report.rt_mr1, report.rt_mr2)
+    mrtd, rtmr0, rtmr1, rtmr2 = (bytes(one).hex() for one in registers)
+    return Image(mrtd=mrtd, rtmr0=rtmr0, rtmr1=rtmr1, rtmr2=rtmr2)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dstack_node.evidence import Binding, evidence, report_data
+from dstack_simulator import events
 from dstack_simulator.collateral import collateral
-from dstack_simulator.guest import Guest
+from dstack_simulator.guest import MRTD, Guest
 
 from tests.simulator.guests import APP_ID, AUTHORITY, COMPOSE, guest
 from vpn.attestation import admit
-from vpn.model.attestation import AdmissionPolicy, AttestationError, Evidence, Expected, Reason
+from vpn.model.attestation import AdmissionPolicy, AttestationError, Evidence, Expected, Image, Reason
 from vpn.model.keys import PrivateKey, PublicKey
 
 NOW = 1_800_000_000
@@ -19,7 +20,10 @@ NONCE, OLD_NONCE = bytes([1]) * 32, bytes([2]) * 32
 KEY = PrivateKey(bytes([7]) * 32).public()
 OTHER_KEY = PrivateKey(bytes([8]) * 32).public()
 BINDING = Binding(network="vpn", node="node-a", public_key=KEY.base64(), epoch=1, issued=NOW - 5)
+REGISTERS = events.registers(guest().log)
+IMAGE = Image(mrtd=MRTD.hex(), rtmr0=REGISTERS[0].hex(), rtmr1=REGISTERS[1].hex(), rtmr2=REGISTERS[2].hex())
 POLICY = AdmissionPolicy(
+    images=frozenset({IMAGE}),
     compose_hashes=frozenset({COMPOSE.compose_hash()}),
     app_id=APP_ID.hex(),
     key_provider="kms",

@@ -12,13 +12,14 @@ import pytest
 from dstack_simulator import events
 from dstack_simulator.certificates import Authority
 from dstack_simulator.collateral import collateral
-from dstack_simulator.guest import IMAGE, MRTD, Guest
+from dstack_simulator.guest import IMAGE as OS_IMAGE
+from dstack_simulator.guest import Guest
 from dstack_simulator.quote import DEBUG
 
-from tests.dstack.claims import EXPECTED, KEY, NOW, OLD_NONCE, OTHER_KEY, POLICY, Claim, bound, expected, policy
+from tests.dstack.claims import EXPECTED, IMAGE, KEY, NOW, OLD_NONCE, OTHER_KEY, POLICY, Claim, bound, expected, policy
 from tests.simulator.guests import AUTHORITY, COMPOSE, guest
 from vpn.attestation import admit, check_quote
-from vpn.model.attestation import MOST_BYTES, AttestationError, Evidence, Expected, Reason
+from vpn.model.attestation import MOST_BYTES, AdmissionPolicy, AttestationError, Evidence, Expected, Reason
 from vpn.model.event_log import Event
 
 R = Reason
@@ -88,6 +89,14 @@ def debug() -> Guest:
     return one
 
 
+def another_kernel(log: Log) -> None:
+    log[1]["digest"] = "00" * 48
+
+
+def other_image(field: str) -> AdmissionPolicy:
+    return policy(images=frozenset({replace(IMAGE, **{field: "00" * 48})}))
+
+
 def expired() -> str:
     return collateral(AUTHORITY, datetime.fromtimestamp(NOW - 1, UTC))
 
@@ -95,7 +104,9 @@ def expired() -> str:
 ACCEPTED = {
     "the right one": Claim(),
     "of one of two versions": Claim(policy=policy(compose_hashes=frozenset({"00" * 32, COMPOSE.compose_hash()}))),
-    "with an image that is named": Claim(policy=policy(mrtds={MRTD.hex()}, os_images={IMAGE.hex()})),
+    "of one of two images": Claim(policy=policy(images=frozenset({IMAGE, replace(IMAGE, rtmr0="00" * 48)}))),
+    "whose system names its image": Claim(policy=policy(os_images=frozenset({OS_IMAGE.hex()}))),
+    "with any image": Claim(policy=policy(images=None)),
     "whose log has no digests": Claim(forge_log=without_digests),
     "whose digests have the second form": Claim(guest=measuring(second_form)),
     "whose application measured something of its own": Claim(guest=measuring(append("my-event"))),
@@ -109,8 +120,12 @@ REFUSED: dict[str, tuple[Claim, set[Reason]]] = {
     "another kind of key provider": (Claim(policy=policy(key_provider="tpm")), {R.KEY_PROVIDER}),
     "another key provider": (Claim(policy=policy(key_provider_id="3059")), {R.KEY_PROVIDER}),
     "no key provider": (Claim(guest=measuring(drop("key-provider"))), {R.KEY_PROVIDER}),
-    "another firmware": (Claim(policy=policy(mrtds=frozenset({"00" * 48}))), {R.IMAGE}),
-    "another image": (Claim(policy=policy(os_images=frozenset({"00" * 32}))), {R.IMAGE}),
+    "another firmware": (Claim(policy=other_image("mrtd")), {R.IMAGE}),
+    "another size of machine": (Claim(policy=other_image("rtmr0")), {R.IMAGE}),
+    "another kernel": (Claim(policy=other_image("rtmr1")), {R.IMAGE}),
+    "another root file system": (Claim(policy=other_image("rtmr2")), {R.IMAGE}),
+    "another kernel, which was measured": (Claim(guest=measuring(another_kernel)), {R.IMAGE}),
+    "another image by its own word": (Claim(policy=policy(os_images=frozenset({"00" * 32}))), {R.IMAGE}),
     # another binding
     "another node": (Claim(expected=expected(node="node-b")), {R.BINDING}),
     "another network": (Claim(expected=expected(network="lan")), {R.BINDING}),
@@ -209,7 +224,7 @@ def test_every_reason_is_told_at_once() -> None:
             compose_hashes=frozenset(),
             app_id="",
             key_provider_id="",
-            mrtds=frozenset(),
+            images=frozenset(),
             root=STRANGERS.root_der,
         ),
         now=NOW + 1000,
@@ -254,7 +269,7 @@ def test_a_real_machine_that_runs_something_else_is_refused() -> None:
     quote = (INTEL / "quote.bin").read_bytes().hex()
     statements = policy(root=None, collateral=(INTEL / "collateral.json").read_text())
     claim = Claim(binding=bound(issued=INTEL_TIME), forge={"quote": quote}, policy=statements, now=INTEL_TIME)
-    assert claim.refused() == {Reason.BINDING, Reason.EVENT_LOG}
+    assert claim.refused() == {Reason.BINDING, Reason.EVENT_LOG, Reason.IMAGE}
 
 
 # --- what is handed over

@@ -151,8 +151,29 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Image:
+    """An operating system on a machine of one size (DStack, dstack-mr); lower-case hexadecimal."""
+
+    mrtd: str
+    """The firmware."""
+    rtmr0: str
+    """The virtual hardware: another number of processors gives another value."""
+    rtmr1: str
+    """The kernel."""
+    rtmr2: str
+    """The kernel's command line, which names the root file system."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdmissionPolicy:
     """Which guests are let in. Measurements and identifiers in lower-case hexadecimal."""
+
+    images: frozenset[Image] | None
+    """Operating systems that are let in. None lets in any, and proves nothing: for tests only.
+
+    RTMR3 holds what the operating system chose to measure. One of the host's own can measure another's compose hash,
+    app and key provider.
+    """
 
     compose_hashes: frozenset[str]
     """Of `AppCompose.compose_hash`; more than one while a new version is rolled out."""
@@ -167,17 +188,15 @@ class AdmissionPolicy:
     """JSON of Intel's statements on the platform (PCCS), good for about 30 days."""
     root: bytes | None = None
     """DER of a root certificate in place of Intel's: only for tests, since whoever has its key is let in."""
-    mrtds: frozenset[str] | None = None
-    """Firmware that is let in. None: any; then the key provider alone decides about images."""
     os_images: frozenset[str] | None = None
-    """Hashes of operating-system images that are let in. None: any that the key provider gives a key."""
+    """Hashes of operating-system images, as the system itself tells them. None: any of `images`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TdReport:
     """What a quote says about the guest (Intel TDX DCAP quoting library API, A.3.2)."""
 
-    mrtd: bytes
+    image: Image
     rtmr3: bytes
     report_data: bytes
     debug: bool
@@ -190,8 +209,8 @@ def judge(
     """Every reason against a node, but for the signatures. `now`: seconds since 1970."""
     if report.debug:
         yield Refusal(Reason.DEBUG, "the host can read the guest's memory")
-    if policy.mrtds is not None and report.mrtd.hex() not in policy.mrtds:
-        yield Refusal(Reason.IMAGE, f"MRTD {report.mrtd.hex()}")
+    if policy.images is not None and report.image not in policy.images:
+        yield Refusal(Reason.IMAGE, f"it is {report.image}")
     yield from _judge_binding(evidence, report, expected)
     yield from _judge_freshness(evidence, policy, expected, now)
     yield from _judge_log(evidence.event_log, report, policy)
