@@ -15,12 +15,15 @@ from dstack_simulator.collateral import collateral
 from dstack_simulator.guest import IMAGE as OS_IMAGE
 from dstack_simulator.guest import Guest
 from dstack_simulator.quote import DEBUG
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tests.dstack.claims import EXPECTED, IMAGE, KEY, NOW, OLD_NONCE, OTHER_KEY, POLICY, Claim, bound, expected, policy
+from tests.model.strategies import json_values
 from tests.simulator.guests import AUTHORITY, COMPOSE, guest
 from vpn.attestation import admit, check_quote
-from vpn.model.attestation import MOST_BYTES, AdmissionPolicy, AttestationError, Evidence, Expected, Reason
-from vpn.model.event_log import Event
+from vpn.model.attestation import FIELDS, MOST_BYTES, AdmissionPolicy, AttestationError, Evidence, Expected, Reason
+from vpn.model.event_log import RUNTIME_EVENT, Event
 
 R = Reason
 INTEL = Path(__file__).parent / "intel"
@@ -28,6 +31,8 @@ INTEL_TIME = 1_750_414_563  # when the collateral of the sample was good
 STRANGERS = Authority(b"strangers")
 OTHER = replace(COMPOSE, docker_compose_file="services: {a: {image: evil}}\n")
 GOOD_HASH = bytes.fromhex(COMPOSE.compose_hash())
+
+GOOD = Claim().evidence()
 
 Log = list[dict[str, Any]]
 
@@ -301,6 +306,35 @@ def test_what_is_no_evidence_is_refused(text: bytes) -> None:
     with pytest.raises(AttestationError) as caught:
         Evidence.parse(text)
     assert caught.value.reasons == {Reason.MALFORMED}
+
+
+fields = st.sampled_from(sorted(FIELDS))
+shards = st.binary(max_size=700).map(bytes.hex) | st.integers(0, 2500).map(lambda end: GOOD["quote"][:end])
+garbage = json_values | shards | json_values.map(json.dumps)
+
+
+@given(st.dictionaries(fields, garbage, min_size=1))
+def test_whatever_is_handed_over_is_refused_and_breaks_nothing(forged: dict[str, Any]) -> None:
+    assume(any(value != GOOD[name] for name, value in forged.items()))
+    assert Claim(forge=forged).refused()
+
+
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "imr": st.just(3) | json_values,
+        "event_type": st.just(RUNTIME_EVENT) | json_values,
+        "event": st.sampled_from(["compose-hash", "key-provider", "system-ready"]) | json_values,
+        "event_payload": st.binary(max_size=9).map(bytes.hex) | json_values,
+        "version": st.sampled_from([1, 2]) | json_values,
+    },
+)
+
+
+@given(st.lists(entries, max_size=5), st.booleans())
+def test_no_other_event_log_is_right(log: Log, after: bool) -> None:  # noqa: FBT001
+    whole = json.loads(GOOD["event_log"]) + log if after else log
+    assert Claim(forge={"event_log": json.dumps(whole)}).refused() or not any(one.get("imr") == 3 for one in log)
 
 
 def test_a_nonce_that_can_be_guessed_is_not_asked_with() -> None:
