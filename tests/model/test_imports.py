@@ -17,6 +17,8 @@ ALLOWED = {"vpn.model", "nacl.bindings", *sys.stdlib_module_names}
 PUBLIC = [
     ("vpn.model.access", ["ACCESS_KEYS", "Access"]),
     ("vpn.model.addresses", ["assign", "host", "host_count", "host_number", "subnet"]),
+    ("vpn.model.app_compose", ["AppCompose"]),
+    ("vpn.model.attestation", ["AdmissionPolicy", "AttestationError", "Binding", "Evidence", "Expected", "Image"]),
     ("vpn.model.bundle", ["archive", "gate_files", "node_files"]),
     ("vpn.model.config", ["KEYS", "NODE_KEYS", "WORKLOAD_KEYS", "parse"]),
     ("vpn.model.firewall", ["render"]),
@@ -30,6 +32,7 @@ PUBLIC = [
     ("vpn.model.transport", ["RelayedLink", "TransportReader"]),
     ("vpn.model.wgconf", ["render"]),
     ("vpn.model.wgquick", ["MemberPeer", "render"]),
+    ("vpn.attestation", ["admit", "check_quote"]),
     ("vpn.components", components.__all__),
     ("vpn.outputs", ["access", "nodes", "workloads"]),
     ("vpn.settings", ["load"]),
