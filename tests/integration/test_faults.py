@@ -179,7 +179,7 @@ def test_a_node_that_cannot_apply_makes_up_fail(mesh: Stack, hosts: Hosts) -> No
         mesh.configure(mtu=1400)
         refused = mesh.run("up", "--yes", "--skip-preview", "--refresh=false")
     assert refused.returncode != 0
-    assert "the config was not applied by every node within 68 s; waiting for: b\n" in refused.stdout
+    assert "the config was not applied by every node within 68 s; local: waiting for: b\n" in refused.stdout
     mesh.up()
     eventually(lambda: hosts.pings("it-a", "10.70.0.2"), 10)
 

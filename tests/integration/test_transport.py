@@ -240,11 +240,10 @@ def test_a_relay_with_100_links_under_load_stays_small(over_tcp: Stack, hosts: H
     """All of them lead to itself, so it is both ends of each."""
     here = {"sources": ["127.0.0.0/8"], "idle": 0}
     way_in = {"listen": "127.0.0.1:1999", "forward": "127.0.0.1:9", "connections": LINKS, "connectionsOfOne": LINKS}
-    ways_out = [
-        {"listen": f"127.0.0.1:{2000 + link}", "forward": "localhost:1999", "peer": None, "tls": None} | here
-        for link in range(LINKS)
-    ]
-    settings = json.dumps({"outgoing": ways_out, "incoming": [way_in | here], "echo": []})
+    way_out = {"forward": "localhost:1999", "peer": None, "tls": None, "mutual": False} | here
+    ways_out = [way_out | {"listen": f"127.0.0.1:{2000 + link}"} for link in range(LINKS)]
+    links = {"outgoing": ways_out, "incoming": [way_in | here], "echo": [], "meetings": [], "places": []}
+    settings = json.dumps(links)
     image = hosts.get(RELAY_A).image
     relay = hosts.client.containers.create(image, tmpfs={"/run": ""}, network_mode="none", name=f"{over_tcp.name}-many")
     try:
