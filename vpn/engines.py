@@ -81,7 +81,7 @@ class _Bridge(ThreadingMixIn, UnixStreamServer):
 
     def __init__(self, path: str, url: str) -> None:
         super().__init__(path, None)  # type: ignore[arg-type] # finish_request needs no handler
-        self._command = ssh_command(url)
+        self._command = _ssh_command(url)
 
     def finish_request(self, request: Any, _address: object) -> None:
         """Carry a connection until either side ends it."""
@@ -90,7 +90,7 @@ class _Bridge(ThreadingMixIn, UnixStreamServer):
             self.said = end.stderr.decode(errors="replace").strip().rpartition("\n")[2]
 
 
-def ssh_command(url: str) -> tuple[str, ...]:
+def _ssh_command(url: str) -> tuple[str, ...]:
     """What speaks with the engine of an ssh:// address on standard input and output."""
     parts = urlsplit(url)
     user = ("-l", parts.username) if parts.username else ()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.model.example import KEYS
 from tests.model.test_config import mistakes
 from vpn import outputs
-from vpn.model import paths, relay, wgconf
+from vpn.model import firewall, paths, relay, wgconf
 from vpn.model.config import parse
 from vpn.model.hosts import LOCAL
 from vpn.model.problems import ConfigError
@@ -176,6 +176,15 @@ def test_a_gateway_hands_on_what_the_rules_let_pass_and_nothing_else() -> None:
     assert [peer.name for peer in mesh.peers_of(mesh.node("home-1"))] == ["fra-1", "cafe-1"]
     assert mesh.peers_of(mesh.node("nyc-1")) == ()
     assert [other.name for other in mesh.talks_with(mesh.node("cafe-1"))] == ["fra-2", "home-1"]
+    filters = {node.name: firewall.render(mesh, node) for node in mesh.nodes}
+    cafe, fra = mesh.node("cafe-1").address, mesh.node("fra-2").address
+    for name in ("cafe-1", "home-1", "fra-1", "fra-2"):
+        ports = filters[name].partition("set ports {")[2].partition("}")[0]
+        assert f"{cafe} . {fra} . tcp . 80" in ports
+        assert f"{fra} . {cafe}" not in ports
+    assert "tcp . 80" not in filters["nyc-1"]
+    hands_on = 'iifname "wg0" oifname "wg0" jump rules'
+    assert {name for name, text in filters.items() if hands_on in text} == {"home-1", "fra-1"}
 
 
 # --- mistakes

@@ -15,7 +15,7 @@ from udp_over_tcp.meeting_place import NONCE
 from udp_over_tcp.relay import Relay
 from udp_over_tcp.settings import Incoming, Meeting, Place, Way
 
-from tests.relay.links import EVERYBODY, HOST, Udp, ends, free, incoming, read, until
+from tests.relay.links import HOST, Udp, ends, free, incoming, read, until
 
 KEYS = (b"1" * 32, b"2" * 32)
 PACKET = bytes(range(148))
@@ -35,7 +35,7 @@ class Story:
         self.sides = (Relay(), Relay())
         ways = tuple(Way(name=f"r{at}", forward=self.doors[at].listen, tls=None, key=KEYS[at]) for at in (0, 1))
         self.meetings = [
-            Meeting(listen=free(socket.SOCK_DGRAM), sources=EVERYBODY, peer=device.address, side=side, ways=ways)
+            Meeting(listen=free(socket.SOCK_DGRAM), peer=device.address, side=side, ways=ways)
             for side, device in enumerate(self.devices)
         ]
         for device, settings in zip(self.devices, self.meetings, strict=True):
@@ -153,6 +153,21 @@ def test_when_the_other_leaves_one_is_told() -> None:
         await until(lambda: one.state(0).startswith("r0: there"))
         await one.sides[1].close()
         await until(lambda: one.state(0).startswith("r0: not there"))
+
+    told(story)
+
+
+def test_nobody_else_at_the_node_is_heard() -> None:
+    async def story(one: Story) -> None:
+        await one.opens(0)
+        for side in (0, 1):
+            await one.joins(side)
+        await until(lambda: one.state(0).startswith("r0: there"))
+        stranger = Udp(one.meetings[0].listen)
+        with closing(stranger.socket):
+            await stranger.send(PACKET)
+            assert await one.devices[1].is_silent()
+        await one.speak()
 
     told(story)
 

@@ -59,7 +59,6 @@ def _meeting(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> dict[
     pair = sorted((node.name, peer.name))
     return {
         "listen": topology.relay_endpoint(node, peer),
-        "sources": [f"{node.underlay}/32"],
         "peer": f"{node.underlay}:{topology.listen_port}",
         "side": pair.index(node.name),
         "ways": [

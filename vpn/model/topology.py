@@ -167,14 +167,10 @@ class Topology:
         """Whether packets between two nodes come by a third, or by one of the two."""
         return node in (source, target) or (node in self.gateways and node in self.shape.route(source, target))
 
-    @cached_property
-    def _mtus(self) -> dict[Pair, int]:
-        return {link.between: link.mtu for link in self.relayed_links}
-
     def path_mtu(self, node: Node, target: Node) -> int:
         """MTU in bytes of all tunnels from one node to another."""
-        tunnels = steps(self.shape.route(node.name, target.name))
-        return min(self._mtus.get(tunnel, self.mtu) for tunnel in tunnels)
+        links = [self._links.get(tunnel) for tunnel in steps(self.shape.route(node.name, target.name))]
+        return min(link.mtu if link else self.mtu for link in links)
 
     def talks_with(self, node: Node) -> tuple[Node, ...]:
         """Nodes that may ping it: who may talk with it, and who has a tunnel with it."""
@@ -326,7 +322,6 @@ def node_at(
     ranges: tuple[IPv4Network, IPv4Network, IPv4Network],
     *,
     first_port: int | None,
-    on: Host = LOCAL,
 ) -> Node:
     """Place a node. Its underlay address, site and published port follow from its VPN address, so that none ever moves.
 
@@ -340,5 +335,4 @@ def node_at(
         underlay=host(underlay, number + 1),
         site=subnet(sites, SITE_PREFIX, number),
         host_port=None if first_port is None else first_port + number - 1,
-        host=on,
     )

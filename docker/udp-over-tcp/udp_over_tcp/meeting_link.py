@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
 
 from udp_over_tcp import connect, datagrams, meeting
 from udp_over_tcp.connection import Connection, Outbox
@@ -123,14 +122,11 @@ class MeetingLink:
         blocks = []
         for batch in datagrams.batches(self._udp, self._intake.buffer, READS):
             self._intake.came(batch.length)
-            if batch.source == self._settings.peer or self._may_send(batch.source[0]):
+            if batch.source == self._settings.peer:
                 blocks.append(framed(memoryview(self._intake.buffer)[: batch.length], batch.size))
         way = next((way for way in self._ways if way.is_open), None)
         if blocks and way:
             way.carry(blocks)
-
-    def _may_send(self, source: str) -> bool:
-        return any(IPv4Address(source) in one for one in self._settings.sources)
 
     def _deliver(self, batch: Sequence[Datagram]) -> None:
         datagrams.send(self._udp, batch, self._settings.peer)

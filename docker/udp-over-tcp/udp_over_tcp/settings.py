@@ -85,10 +85,8 @@ class Meeting:
     """From UDP to TCP and on to who comes there as well: who sends datagrams here reaches the other of the pair."""
 
     listen: Address
-    sources: tuple[IPv4Network, ...]
-    """Who may send."""
     peer: Address
-    """Who sends here."""
+    """Who may send here; nobody else is heard."""
     side: int
     """Which of the pair this is, 0 or 1."""
     ways: tuple[Way, ...]
@@ -144,7 +142,7 @@ def _outgoing(one: dict[str, Any]) -> Link:
 def _meeting(one: dict[str, Any]) -> Link:
     ways = tuple(_way(way) for way in one["ways"])
     listen, peer = _address(one["listen"]), _address(one["peer"])
-    return Meeting(listen=listen, sources=_sources(one), peer=peer, side=int(one["side"]), ways=ways)
+    return Meeting(listen=listen, peer=peer, side=int(one["side"]), ways=ways)
 
 
 def _way(one: dict[str, Any]) -> Way:
