@@ -90,6 +90,10 @@ class KeyRing:
         """Base64 of what proves to the relay of a third that one is of a pair that meets there."""
         return b64encode(self._derive("meeting", *sorted((one, other)), relay)).decode()
 
+    def signing_seed(self, cluster: str, name: str) -> bytes:
+        """The seed of an Ed25519 key (RFC 8032) of a cluster's member, or of its authority."""
+        return self._derive("signing", cluster, name)
+
     def _derive(self, *label: str) -> bytes:
         # NUL cannot be part of a name, so joined labels cannot be mistaken for one another.
         message = "\0".join((self.mesh, *label)).encode()

@@ -1,0 +1,122 @@
+"""member postgres|etcd|haproxy: run that part of the cluster until stopped.
+
+member health: say how it goes; fail if the last look found something wrong, or is long ago.
+member await SECONDS: succeed once it goes well, or when nothing was ever delivered that it could run by.
+"""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from postgres_cluster.delivery import Delivery, DeliveryError
+from postgres_cluster.etcd import Etcd
+from postgres_cluster.haproxy import Haproxy
+from postgres_cluster.part import Part
+from postgres_cluster.postgres import Postgres
+
+CONFIG = Path("/etc/cluster")
+STATE = Path("/run/state.json")
+PARTS: dict[str, type[Part]] = {"postgres": Postgres, "etcd": Etcd, "haproxy": Haproxy}
+TICK = 1.0  # seconds between two looks
+POLL = 0.1  # seconds between two looks for a question
+STALE = 60  # seconds; a look that restarts PostgreSQL takes some
+
+
+def main(kind: str) -> int:
+    """Run until stopped, or until the process ends; its exit status."""
+    delivery, part = Delivery(CONFIG), PARTS[kind]()
+    delivery.retract()  # said by a life before this one
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(delivery, part)
+    except _Stopped:
+        part.stop()
+        return 0
+    finally:
+        delivery.retract()
+
+
+class _Stopped(BaseException):
+    pass
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Stopped
+
+
+def _run(delivery: Delivery, part: Part) -> int:
+    said = ""
+    while part.status() is None:
+        complaint = _look(delivery, part)
+        STATE.write_text(json.dumps({"uptime": _uptime(), "complaint": complaint}))
+        if complaint != said:
+            print(complaint or "ok", flush=True)
+        said = complaint
+        until = time.monotonic() + TICK
+        while time.monotonic() < until and not delivery.asked:
+            time.sleep(POLL)
+    print(f"the process ended with status {part.status()}", flush=True)
+    return 1
+
+
+def _look(delivery: Delivery, part: Part) -> str:
+    """Make it so, and acknowledge; what is wrong."""
+    try:
+        delivery.withdraw_question()
+        files, sums = delivery.load()
+        part.accept(files)
+        complaint = part.converge()
+    except (DeliveryError, OSError) as error:
+        return str(error)
+    if not complaint:
+        delivery.acknowledge(sums)
+    return complaint
+
+
+def _uptime() -> float:
+    """Seconds since this machine started (proc(5))."""
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def health() -> int:
+    """Say how it goes; 0 if well."""
+    complaint = _complaint()
+    print(f"failed: {complaint}" if complaint else "ok")
+    return 1 if complaint else 0
+
+
+def _complaint() -> str:
+    if not STATE.exists():
+        return "no look yet"
+    state = json.loads(STATE.read_text())
+    silence = _uptime() - state["uptime"]
+    return str(state["complaint"]) or (f"no look for {silence:.0f} s" if silence > STALE else "")
+
+
+def wait(seconds: int) -> int:
+    """Wait until it goes well; what will not by itself, because its config is yet to come, is not waited for."""
+    deadline = time.monotonic() + seconds
+    while complaint := _complaint():
+        if not Delivery(CONFIG).delivered:
+            return 0
+        if time.monotonic() > deadline:
+            print(f"not well after {seconds} s: {complaint}")
+            return 1
+        time.sleep(POLL)
+    return 0
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["health"]:
+            sys.exit(health())
+        case ["await", seconds]:
+            sys.exit(wait(int(seconds)))
+        case [kind] if kind in PARTS:
+            sys.exit(main(kind))
+        case _:
+            sys.exit(__doc__)
