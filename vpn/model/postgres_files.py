@@ -14,7 +14,6 @@ from vpn.model.postgres import (
     ETCD,
     ETCD_PEER_PORT,
     ETCD_PORT,
-    HAPROXY,
     POSTGRES,
     POSTGRES_PORT,
     PRIMARY_PORT,
@@ -34,6 +33,8 @@ SUPERUSER = "postgres"
 SOCKETS = f"{RUN}/sockets"
 # Of connections whose other end is gone without a word, as when its node is lost; seconds.
 KEEPALIVES = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+# A primary that was cut off stops only when it has given up its replicas, and joins the others only then; seconds.
+REPLICATION_TIMEOUTS = {"wal_sender_timeout": "10s", "wal_receiver_timeout": "10s"}
 # Four heartbeats of a second fit into Patroni's shortest patience, three seconds, four times a round trip of 80 ms.
 ETCD_HEARTBEAT, ETCD_ELECTION = 250, 2500  # milliseconds (etcd, Tuning)
 
@@ -104,6 +105,7 @@ class Cluster:
             "data_dir": DATA,
             "bin_dir": BINARIES.format(self.postgres.version),
             "pgpass": f"{RUN}/pgpass",
+            "basebackup": [{"checkpoint": "fast"}],  # else a new member waits for one of the primary's own, minutes
             "use_unix_socket": True,
             "authentication": {"superuser": {"username": SUPERUSER}, **accounts},
             "parameters": {"unix_socket_directories": SOCKETS},
@@ -137,13 +139,13 @@ class Cluster:
             "password_encryption": "scram-sha-256",
             "max_connections": 100,
             **KEEPALIVES,
+            **REPLICATION_TIMEOUTS,
         }
         return own | dict(self.postgres.parameters)
 
     def _admission(self) -> Iterable[str]:
         """Lines of pg_hba.conf: who may connect from where. No superuser comes by the network."""
         yield f"local all {SUPERUSER} peer"
-        yield f"local replication {SUPERUSER} peer"
         for member in self.postgres.members(POSTGRES):
             yield f"host replication {REPLICATION} {member.address}/32 scram-sha-256"
             yield f"host all {REWIND} {member.address}/32 scram-sha-256"
@@ -154,7 +156,7 @@ class Cluster:
     def _wanted(self) -> dict[str, Any]:
         """What the member's own program sees to, beside Patroni."""
         return {
-            "node_count": len(self.postgres.nodes),
+            "members": list(self.postgres.nodes),
             "api": {"username": API, "password": self.passwords[API]},
             "dynamic": self._dynamic(),
             "own_roles": {name: self.passwords[name] for name in (REPLICATION, REWIND)},
@@ -220,7 +222,7 @@ defaults
         servers = "".join(
             f"    server {one.node} {one.address}:{POSTGRES_PORT} check\n" for one in self.postgres.members(POSTGRES)
         )
-        return f"listen {role}\n    bind {place.address}:{port}\n    http-check send meth GET uri /{role}\n{servers}"
+        return f"listen {role}\n    bind {place.address}:{port}\n    http-check send meth HEAD uri /{role}\n{servers}"
 
 
 def _initdb() -> list[str | dict[str, str]]:
@@ -231,6 +233,3 @@ def _initdb() -> list[str | dict[str, str]]:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2) + "\n"
-
-
-KINDS = {POSTGRES, ETCD, HAPROXY}

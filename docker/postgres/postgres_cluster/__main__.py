@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from postgres_cluster import init
 from postgres_cluster.delivery import Delivery, DeliveryError
 from postgres_cluster.etcd import Etcd
 from postgres_cluster.haproxy import Haproxy
@@ -117,6 +118,6 @@ if __name__ == "__main__":
         case ["await", seconds]:
             sys.exit(wait(int(seconds)))
         case [kind] if kind in PARTS:
-            sys.exit(main(kind))
+            sys.exit(init.run(lambda: main(kind)))
         case _:
             sys.exit(__doc__)

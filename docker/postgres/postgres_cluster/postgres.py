@@ -44,8 +44,8 @@ class Postgres:
             return f"PostgreSQL is {state.get('state')}"
         if state.get("role") in PRIMARY_ROLES:
             self._see_to_what_all_share()
-        elif state.get("replication_state") != "streaming":
-            return f"the replica is not streaming: {state.get('replication_state')}"
+        elif not state.get("quorum_standby"):
+            return f"no commit waits for this replica yet: it is {state.get('replication_state', 'not streaming')}"
         return self._unsettled() or (self._take_turn() if state.get("pending_restart") else "")
 
     def status(self) -> int | None:
@@ -88,7 +88,7 @@ class Postgres:
     def _take_turn(self) -> str:
         """Restart if it is this member's turn: never two at once, the primary last, and not as primary."""
         members = self._patroni.members()
-        now = turn(self._name, members, self._wanted["node_count"])
+        now = turn(self._name, members, len(self._wanted["members"]))
         if now is None:
             return "a change needs a restart, and it is not this member's turn"
         print(f"a change needs a {now}", flush=True)
