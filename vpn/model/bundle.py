@@ -1,15 +1,17 @@
-"""Everything the nodes, their relays and the gate of a Docker host read, as files and as one reproducible archive."""
+"""Everything the nodes, relays, gate and databases of a Docker host read, as files and as one reproducible archive."""
 
 import gzip
 import io
 import tarfile
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 
 from vpn.model import firewall, gate, names, paths, relay, wgconf
 from vpn.model.access import Access
 from vpn.model.hosts import Host
 from vpn.model.keys import KeyRing
+from vpn.model.postgres_files import Cluster
 from vpn.model.topology import GATE, Node, Topology, proxy_name
 
 CHECKSUMS = "SHA256SUMS"
@@ -37,16 +39,37 @@ def proxy_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]
     return _with_checksums({"settings.json": relay.render(topology, keys, node)})
 
 
+def cluster_files(
+    topology: Topology, keys: KeyRing, passwords: Mapping[str, str], host: Host
+) -> dict[str, dict[str, str]]:
+    """The config folders of a PostgreSQL cluster's containers on a host, by their names."""
+    if topology.postgres is None:
+        return {}
+    cluster = Cluster(
+        name=topology.name,
+        postgres=topology.postgres,
+        keys=keys,
+        passwords=passwords,
+        clients=topology.mesh_ranges,
+    )
+    here = [place for place in topology.places if topology.node(place.node).host == host]
+    return {place.name: _with_checksums(cluster.files(place)) for place in here}
+
+
 def _with_checksums(files: dict[str, str]) -> dict[str, str]:
     sums = "".join(f"{sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
     return {**files, CHECKSUMS: sums}
 
 
-def archive(topology: Topology, keys: KeyRing, host: Host) -> str:
-    """Base64 of a tar.gz with a folder for every node and relay of a host, and its gate; equal input, equal bytes."""
+def archive(topology: Topology, keys: KeyRing, host: Host, passwords: Mapping[str, str] | None = None) -> str:
+    """Base64 of a tar.gz with a folder for everything on a host that reads one; equal input, equal bytes.
+
+    `passwords` are those of the PostgreSQL cluster's accounts.
+    """
     folders = {node.name: node_files(topology, keys, node) for node in topology.nodes_on(host)}
     proxied = [node for node in topology.proxied if node.host == host]
     folders |= {proxy_name(node.name): proxy_files(topology, keys, node) for node in proxied}
+    folders |= cluster_files(topology, keys, passwords or {}, host)
     if topology.access:
         folders[GATE] = gate_files(topology, keys, topology.access)
     buffer = io.BytesIO()

@@ -13,6 +13,8 @@ from vpn.model.grants import broken
 from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
 from vpn.model.policy_reader import PolicyReader
+from vpn.model.postgres import NUMBERS, Postgres
+from vpn.model.postgres_reader import PostgresReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.shape import FULL, ShapeReader, tunnels
 from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
@@ -21,7 +23,7 @@ from vpn.model.transport import MIN_MTU, TransportReader
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
 NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration", "presharedKeyGeneration")
 MESH_KEYS = ("hosts", "nodes", "gateways", "relays", "links")
-KEYS = (*TEXT_KEYS, *NUMBER_KEYS, *MESH_KEYS, "workloads", "services", "groups", "rules", "tests", "access")
+KEYS = (*TEXT_KEYS, *NUMBER_KEYS, *MESH_KEYS, "workloads", "services", "groups", "rules", "tests", "access", "postgres")
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
@@ -48,6 +50,7 @@ DEFAULTS: Mapping[str, Any] = {
     "rules": [],
     "tests": [],
     "access": {},
+    "postgres": {},
 }
 NODE_KEYS = ("name", "host", "address", "keyGeneration", "ingress")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
@@ -60,7 +63,7 @@ UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
 MOST_PROXIES = 60_000  # each node's relay has a UDP port for every other
-FIRST_WORKLOAD = 3  # in a site: 1 is the gateway, 2 the node as Docker knows it
+FIRST_WORKLOAD, LAST_WORKLOAD = 3, 254  # in a site: 1 is the gateway, 2 the node as Docker knows it
 
 Entries = Sequence[Mapping[str, Any]]
 
@@ -70,12 +73,14 @@ def parse(
     previous: Mapping[str, str] | None = None,
     can_build: Callable[[str], bool] = lambda _: True,
     engines: Mapping[str | None, str] | None = None,
+    members: Sequence[str] = (),
 ) -> Topology:
     """Check a configuration as a whole.
 
     What it leaves out is as in DEFAULTS. `previous` holds the addresses that nodes and workloads had in the last `up`,
     by name; who has one keeps it. `can_build` tells whether an image can be built from a folder. `engines`
-    tells what the hosts were called in the last `up`, by the address of their engine; they keep their names.
+    tells what the hosts were called in the last `up`, by the address of their engine; they keep their names. `members`
+    are the nodes of the PostgreSQL cluster in the last `up`; they stay its members.
     Raises ConfigError with every mistake at once.
     """
     raw = {**DEFAULTS, **raw}
@@ -90,7 +95,9 @@ def parse(
     _check_names(reader, node_entries, workload_entries)
     _check_workloads(reader, node_entries, workload_entries)
     _check_folders(reader, workload_entries, can_build)
-    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries)
+    postgres_reader = PostgresReader.of(reader, list(dict.fromkeys(_names(node_entries))))
+    own_names = postgres_reader.own_names() if postgres_reader else {}
+    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, own_names)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
     generations = _node_generations(reader, node_entries)
@@ -98,7 +105,11 @@ def parse(
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
     shape = ShapeReader(reader, hosts).shape()
-    policy, expectations = _policy_reader(reader, node_entries, workload_entries, has_members=bool(access)).read()
+    places = {str(entry.get("name")): str(entry.get("node")) for entry in workload_entries}
+    places |= postgres_reader.places() if postgres_reader else {}
+    policy, expectations = _policy_reader(reader, node_entries, places, has_members=bool(access)).read()
+    postgres = postgres_reader.postgres(members) if postgres_reader else None
+    policy = replace(policy, own_pairs=postgres.pairs) if postgres else policy
     talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
     reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
     relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
@@ -114,7 +125,7 @@ def parse(
         _Assignment(_names(node_entries), fixed, previous or {}),
     )
     nodes = tuple(replace(node, key_generation=generations[node.name], host=hosts[node.name]) for node in nodes)
-    workloads = _workloads(reader, nodes, workload_entries, previous or {})
+    workloads = _workloads(reader, nodes, workload_entries, previous or {}, beside=postgres)
     reader.stop_if_wrong()
     topology = Topology(
         **values,
@@ -130,6 +141,7 @@ def parse(
         relayed_links=relayed_links,
         proxy_port=proxy_port,
         ingresses=ingresses,
+        postgres=postgres.at({node.name: node.site for node in nodes}) if postgres else None,
     )
     _check_published(reader, topology)
     _check_expectations(reader, topology)
@@ -168,8 +180,7 @@ class _Assignment:
         return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
 
 
-def _policy_reader(reader: Reader, nodes: Entries, workloads: Entries, *, has_members: bool) -> PolicyReader:
-    places = {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
+def _policy_reader(reader: Reader, nodes: Entries, places: Mapping[str, str], *, has_members: bool) -> PolicyReader:
     return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places, has_members=has_members)
 
 
@@ -245,14 +256,16 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
             first.setdefault(name, path)
 
 
-def _check_container_names(reader: Reader, prefix: str, nodes: Entries, workloads: Entries) -> None:
+def _check_container_names(
+    reader: Reader, prefix: str, nodes: Entries, workloads: Entries, of_cluster: Mapping[str, str]
+) -> None:
     """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"
-    own = OWN_CONTAINERS | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
+    own = OWN_CONTAINERS | of_cluster | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
     for index, name in enumerate(_names(nodes)):
         if name in own:
             reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {own[name]}", fix)
-    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))}
+    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))} | of_cluster.keys()
     for index, name in enumerate(_names(workloads)):
         if name in taken:
             reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)
@@ -350,16 +363,15 @@ def _node(ranges: _Ranges, host_port: int, name: str, number: int) -> Node:
 
 
 def _workloads(
-    reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str]
+    reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str], beside: Postgres | None
 ) -> tuple[Workload, ...]:
     reader.stop_if_wrong("nodes", "workloads")
+    reserved = min(NUMBERS.values()) if beside else LAST_WORKLOAD + 1
     numbers: dict[str, int] = {}
     for node in nodes:
         names = _names([entry for entry in entries if entry["node"] == node.name])
         try:
-            numbers |= _Assignment(names, {}, previous).within(
-                node.site, range(FIRST_WORKLOAD, host_count(node.site) + 1)
-            )
+            numbers |= _Assignment(names, {}, previous).within(node.site, range(FIRST_WORKLOAD, reserved))
         except ValueError:
             reader.wrong("workloads", len(names), f"are more than fit at {node.name} ({node.site})", "use another node")
     reader.stop_if_wrong("workloads")

@@ -38,6 +38,7 @@ class _Compiler:
     def found(self) -> Iterator[Grant]:
         """Every grant, some more than once."""
         yield from self._for_members()
+        yield from self._for_cluster()
         if self._topology.policy.is_open:
             yield from self._between_all()
             return
@@ -52,6 +53,13 @@ class _Compiler:
         for source in ranges:
             for target in ranges:
                 yield Grant(source=source, target=target, ports=None)
+
+    def _for_cluster(self) -> Iterator[Grant]:
+        """What a PostgreSQL cluster needs among its own."""
+        for flow in self._topology.postgres.flows() if self._topology.postgres else ():
+            source, target = flow.source, flow.target
+            if self._only is None or self._topology.passes(self._only, source.node, target.node):
+                yield Grant(source=IPv4Network(source.address), target=IPv4Network(target.address), ports=flow.ports)
 
     def _for_members(self) -> Iterator[Grant]:
         """What their rules say, and the names of the mesh."""

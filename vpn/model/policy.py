@@ -58,6 +58,8 @@ class Policy:
     services: tuple[Service, ...]
     is_open: bool
     """Whether the configuration has no rules: all between nodes, and members to services only."""
+    own_pairs: frozenset[frozenset[str]] = frozenset()
+    """Nodes between which the mesh has traffic of its own, whatever the rules say."""
 
     def service(self, name: str) -> Service:
         """The service of a name. Raises KeyError."""
@@ -70,7 +72,7 @@ class Policy:
 
     def talk(self, one: str, other: str) -> bool:
         """Whether either of two nodes may open a connection to the other: only then do they have a tunnel."""
-        return self.reaches(one, other) or self.reaches(other, one)
+        return frozenset((one, other)) in self.own_pairs or self.reaches(one, other) or self.reaches(other, one)
 
 
 def open_policy(nodes: Iterable[str], services: tuple[Service, ...]) -> Policy:

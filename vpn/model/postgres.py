@@ -5,7 +5,7 @@ them to the member that is the primary now. All that the cluster needs to know o
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from vpn.model.addresses import host
@@ -87,6 +87,10 @@ class Postgres:
     """Whether the data stay when the stack is destroyed."""
     sites: Mapping[str, IPv4Network] = field(default_factory=dict)
     """Range of every site, by the node's name."""
+
+    def at(self, sites: Mapping[str, IPv4Network]) -> "Postgres":
+        """The same at these sites."""
+        return replace(self, sites=sites)
 
     @property
     def accounts(self) -> tuple[str, ...]:

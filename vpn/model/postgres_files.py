@@ -58,9 +58,10 @@ class Cluster:
                 own = {"patroni.yml": _json(self._patroni(place)), "cluster.json": _json(self._wanted())}
                 return own | self._identity(place)
             case "etcd":
-                return {"etcd.yml": _json(self._etcd(place)), "wanted.json": _json(self._company(place))} | self._identity(
-                    place
-                )
+                return {
+                    "etcd.yml": _json(self._etcd(place)),
+                    "wanted.json": _json(self._company(place)),
+                } | self._identity(place)
             case _:
                 return {"haproxy.cfg": self._haproxy(place)}
 
@@ -169,7 +170,11 @@ class Cluster:
     def _etcd(self, place: Place) -> dict[str, Any]:
         members = self.postgres.members(ETCD)
         client, peer = f"https://{place.address}:{ETCD_PORT}", f"https://{place.address}:{ETCD_PEER_PORT}"
-        shown = {"cert-file": f"{RUN}/{CERTIFICATE}", "key-file": f"{RUN}/{KEY}", "trusted-ca-file": f"{RUN}/{AUTHORITY}"}
+        shown = {
+            "cert-file": f"{RUN}/{CERTIFICATE}",
+            "key-file": f"{RUN}/{KEY}",
+            "trusted-ca-file": f"{RUN}/{AUTHORITY}",
+        }
         security = {**shown, "client-cert-auth": True}
         return {
             "name": place.node,

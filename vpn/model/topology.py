@@ -12,6 +12,7 @@ from vpn.model.addresses import host, host_number, subnet
 from vpn.model.hosts import LOCAL, Host, Reach
 from vpn.model.ingress import Ingress
 from vpn.model.policy import MEMBERS, Expectation, Policy
+from vpn.model.postgres import Place, Postgres
 from vpn.model.shape import Pair, Shape, steps
 from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
@@ -102,6 +103,13 @@ class Topology:
     """TCP port on the Docker host of the relay beside the node with the first address; 0 publishes none."""
     ingresses: Mapping[str, Ingress] = field(default_factory=dict)
     """Gateways in front of relays, by the node's name."""
+    postgres: Postgres | None = None
+    """A PostgreSQL cluster at some of the sites."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What else is at the sites."""
+        return self.postgres.places if self.postgres else ()
 
     @property
     def mesh_ranges(self) -> tuple[IPv4Network, ...]:
@@ -183,8 +191,8 @@ class Topology:
         return self.access is not None and self.policy.reaches(MEMBERS, node.name)
 
     def address(self, name: str) -> IPv4Address:
-        """Where a node or a workload is on the mesh. Raises KeyError."""
-        places = {node.name: node.address for node in self.nodes}
+        """Where a node, a workload or a place is on the mesh. Raises KeyError."""
+        places = {node.name: node.address for node in self.nodes} | {one.name: one.address for one in self.places}
         return (places | {workload.name: workload.address for workload in self.workloads})[name]
 
     @cached_property
@@ -202,8 +210,8 @@ class Topology:
         return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
 
     def node_of(self, name: str) -> Node:
-        """The node itself, or the one at whose site a workload is. Raises KeyError."""
-        return self.node({workload.name: workload.node for workload in self.workloads}.get(name, name))
+        """The node itself, or the one at whose site a workload or a place is. Raises KeyError."""
+        return self.node({one.name: one.node for one in (*self.workloads, *self.places)}.get(name, name))
 
     def container(self, name: str) -> str:
         """Name of the container of a node or a workload."""
