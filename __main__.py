@@ -18,6 +18,8 @@ async def main() -> pulumi.Inputs:
         "workloads": outputs.workloads(topology),
         "tests": outputs.tests(topology),
         "access": outputs.access(topology),
+        "postgres": outputs.postgres(topology),
+        "postgresPasswords": mesh.postgres and {role: mesh.postgres.passwords[role] for role in mesh.postgres.roles},
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vpn.model.policy import MEMBERS
+from vpn.model.postgres import PRIMARY_PORT, REPLICA_PORT
 from vpn.model.topology import Node, Topology
 
 
@@ -125,4 +126,23 @@ def access(topology: Topology) -> dict[str, Any] | None:
         "domain": topology.domain,
         "contract": rule.contract,
         "rpcUrl": f"http://127.0.0.1:{rule.chain_port}" if rule.embedded else None,
+    }
+
+
+def postgres(topology: Topology) -> dict[str, Any] | None:
+    """How a workload connects: to the HAProxy of its own site; passwords are an output of their own."""
+    cluster = topology.postgres
+    if cluster is None:
+        return None
+    return {
+        "members": list(cluster.nodes),
+        "clients": {
+            place.node: {"host": f"{place.name}.{topology.domain}", "address": str(place.address)}
+            for place in cluster.proxies
+        },
+        "primaryPort": PRIMARY_PORT,
+        "replicaPort": REPLICA_PORT,
+        "roles": list(cluster.roles),
+        "databases": {one.name: one.owner for one in cluster.databases},
+        "containers": {place.name: topology.container(place.name) for place in topology.places},
     }

@@ -12,6 +12,7 @@ from vpn.model.config import TEXT_KEYS, parse
 from vpn.model.problems import ConfigError
 from vpn.model.topology import Topology
 
+OUTPUTS = ("nodes", "workloads", "hosts", "postgres")  # of the last `up`, that the next one goes by
 OWN = "the engine of this machine"
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -23,11 +24,11 @@ async def load() -> Topology:
     Docker engine that does not answer.
     """
     own = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
-    before = {name: (await own.get_output_details(name)).value or {} for name in ("nodes", "workloads", "hosts")}
+    before = {name: (await own.get_output_details(name)).value or {} for name in OUTPUTS}
     addresses = {name: entry["address"] for name, entry in (before["nodes"] | before["workloads"]).items()}
     engines_before = {host.get("docker"): name for name, host in before["hosts"].items()}
     try:
-        topology = parse(_raw_config(), addresses, _can_build, engines_before)
+        topology = parse(_raw_config(), addresses, _can_build, engines_before, before["postgres"].get("members", []))
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
     await _ask_engines(topology)

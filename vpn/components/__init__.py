@@ -4,6 +4,7 @@ from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.docker_host import DockerHost, DockerHostArgs
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
+from vpn.components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
@@ -17,6 +18,8 @@ __all__ = [
     "DockerHostArgs",
     "MullvadProxy",
     "MullvadProxyArgs",
+    "PostgresCluster",
+    "PostgresClusterArgs",
     "VpnMesh",
     "VpnMeshArgs",
     "WireGuardNode",

@@ -34,13 +34,13 @@ def hardened(
     bounded in MiB. `mesh` is the identity of the mesh. The provider has no setting for a bound on processes.
     """
     defaults: dict[str, Any] = {
+        "destroy_grace_seconds": GRACE_SECONDS,
         "read_only": True,
         "log_driver": "json-file",
         "log_opts": LOGS,
         "restart": "unless-stopped",
     }
     return docker.ContainerArgs(
-        destroy_grace_seconds=GRACE_SECONDS,
         capabilities=docker.ContainerCapabilitiesArgs(adds=[f"CAP_{one}" for one in capabilities], drops=["ALL"]),
         security_opts=["no-new-privileges"],
         tmpfs=dict.fromkeys(tmpfs, TMPFS),

@@ -12,12 +12,14 @@ from vpn.components.delivery import until_applied
 from vpn.components.docker_host import DockerHost, DockerHostArgs, provider
 from vpn.components.image import built_image
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
+from vpn.components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
 from vpn.model.access import Access
 from vpn.model.bundle import archive
 from vpn.model.hosts import Host
 from vpn.model.keys import SEED_LENGTH, KeyRing
+from vpn.model.postgres import Postgres
 from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload, proxy_name
 from vpn.model.wgconf import public_key
 
@@ -41,6 +43,7 @@ class VpnMesh(pulumi.ComponentResource):
     """The relay beside a node, by its own name, for those whose links go over TCP."""
     access: dict[str, AccessControl]
     """Who lets others than the nodes in, by the host; empty when nobody does."""
+    postgres: PostgresCluster | None = None
     public_keys: pulumi.Output[dict[str, str]]
     """Base64 of every node's public key, by the node's name."""
     identity: pulumi.Output[str]
@@ -57,10 +60,12 @@ class VpnMesh(pulumi.ComponentResource):
         public = pulumi.Output.unsecret(seed.apply(lambda text: public_view(topology, text)))
         self.identity = public.apply(lambda view: view.identity)
         self.public_keys = public.apply(lambda view: view.keys)
+        self._engines = {host.name: provider(host, self) for host in topology.hosts}
         self.hosts = {host.name: self._host(host) for host in topology.hosts}
         self.nodes = {node.name: self._node(node) for node in topology.nodes}
         self.proxies = self._proxies()
         self.access = {host.name: self._gate(host, topology.access) for host in topology.hosts if topology.access}
+        self.postgres = self._postgres(topology.postgres) if topology.postgres else None
         carriers = {host: self._carrier(host, seed).container.id for host in topology.hosts}
         count = sum(len(self._readers(host)) for host in carriers)
         ids = pulumi.Output.all(*carriers.values())
@@ -76,7 +81,7 @@ class VpnMesh(pulumi.ComponentResource):
         )
 
     def _host(self, host: Host) -> DockerHost:
-        engine = provider(host, self)
+        engine = self._engines[host.name]
         options = pulumi.ResourceOptions(parent=self, providers=[engine] if engine else None)
         return DockerHost(host.name, DockerHostArgs(mesh=self.identity, topology=self._topology, host=host), options)
 
@@ -134,7 +139,7 @@ class VpnMesh(pulumi.ComponentResource):
             mesh=self.identity,
             container_name=f"{self._prefix}-{CARRIER}",
             image=self.hosts[host.name].node_image.image_id,
-            bundle=seed.apply(lambda text: archive(self._topology, KeyRing(seed=text, mesh=self._prefix), host)),
+            bundle=self._bundle(host, seed),
             volumes={name: volume.name for name, (volume, _) in readers.items()},
             readers=pulumi.Output.all(**{name: container.id for name, (_, container) in readers.items()}),
             patience=KEY_PATIENCE if len(self._topology.hosts) == 1 else KEY_PATIENCE_OF_MANY,
@@ -142,14 +147,42 @@ class VpnMesh(pulumi.ComponentResource):
         )
         return ConfigCarrier(f"{host.name}_config", args, self._on(host))
 
+    def _bundle(self, host: Host, seed: pulumi.Output[str]) -> pulumi.Output[str]:
+        topology, prefix = self._topology, self._prefix
+        passwords = pulumi.Output.all(**(self.postgres.passwords if self.postgres else {}))
+        both = pulumi.Output.all(seed, passwords)
+        return both.apply(lambda known: archive(topology, KeyRing(seed=known[0], mesh=prefix), host, known[1]))
+
+    def _postgres(self, cluster: Postgres) -> PostgresCluster:
+        hosts = {node.name: node.host for node in self._topology.nodes}
+        used = dict.fromkeys(hosts[place.node].name for place in cluster.places)
+        args = PostgresClusterArgs(
+            mesh=self.identity,
+            prefix=self._prefix,
+            cluster=cluster,
+            hosts=hosts,
+            networks={name: node.site_network.name for name, node in self.nodes.items()},
+            images={name: self.hosts[name].image("postgres", "docker/postgres").image_id for name in used},
+            engines=self._engines,
+        )
+        return PostgresCluster("postgres", args, pulumi.ResourceOptions(parent=self))
+
     def _readers(self, host: Host) -> dict[str, tuple[docker.Volume, docker.Container]]:
         """Who reads the files of a host's carrier: config volume and container, by the name of the folder."""
         nodes = self._topology.nodes_on(host)
         readers = {node.name: self.nodes[node.name] for node in nodes}
         proxies = {name: self.proxies[name] for node in nodes if (name := proxy_name(node.name)) in self.proxies}
         found = {name: (one.config_volume, one.container) for name, one in (readers | proxies).items()}
+        found |= self._databases(host)
         gate = self.access.get(host.name)
         return found | ({GATE: (gate.gate_volume, gate.gate)} if gate else {})
+
+    def _databases(self, host: Host) -> dict[str, tuple[docker.Volume, docker.Container]]:
+        cluster = self.postgres
+        if cluster is None:
+            return {}
+        here = [one.name for one in self._topology.places if self._topology.node(one.node).host == host]
+        return {name: (cluster.config_volumes[name], cluster.containers[name]) for name in here}
 
     def _workload(self, workload: Workload) -> WorkloadContainer:
         node = self._topology.node(workload.node)

@@ -257,7 +257,7 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
 
 
 def _check_container_names(
-    reader: Reader, prefix: str, nodes: Entries, workloads: Entries, of_cluster: Mapping[str, str]
+    reader: Reader, prefix: str, nodes: Entries, workloads: Entries, of_cluster: dict[str, str]
 ) -> None:
     """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"

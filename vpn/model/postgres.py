@@ -1,7 +1,7 @@
 """A PostgreSQL cluster of three members that goes on when one of them is lost, as one value.
 
-Each member is a PostgreSQL with its Patroni and an etcd, at the site of a node; HAProxy at the sites of its clients leads
-them to the member that is the primary now. All that the cluster needs to know of the mesh is the sites' ranges.
+Each member is a PostgreSQL with its Patroni and an etcd, at the site of a node; HAProxy at the sites of its clients
+leads them to the member that is the primary now. All that the cluster needs to know of the mesh is the sites' ranges.
 """
 
 from collections.abc import Iterator, Mapping

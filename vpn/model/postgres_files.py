@@ -1,4 +1,4 @@
-"""What the containers of a PostgreSQL cluster read: name -> text. The passwords are in the files of PostgreSQL alone."""
+"""What the containers of a PostgreSQL cluster read: name -> text. The passwords are in those of PostgreSQL alone."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -43,8 +43,8 @@ IDENTIFIER_FIX = "use 1 to 63 of a-z, 0-9 and '_', neither a digit nor pg_ at th
 TAKEN_ROLES = ("postgres", "public", "none", *OWN_ACCOUNTS)
 TAKEN_DATABASES = ("postgres", "template0", "template1")
 PARAMETER = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
-# Patroni sets these itself (Patroni 4.0, Dynamic Configuration Settings), the cluster does, or its promise hangs on them.
-REFUSED: Mapping[str, str] = dict.fromkeys(
+# Patroni sets these (Patroni 4.0, Dynamic Configuration Settings), the cluster does, or its promise hangs on them.
+REFUSED: dict[str, str] = dict.fromkeys(
     (
         "cluster_name",
         "hot_standby",

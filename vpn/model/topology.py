@@ -211,7 +211,8 @@ class Topology:
 
     def node_of(self, name: str) -> Node:
         """The node itself, or the one at whose site a workload or a place is. Raises KeyError."""
-        return self.node({one.name: one.node for one in (*self.workloads, *self.places)}.get(name, name))
+        at = {workload.name: workload.node for workload in self.workloads} | {one.name: one.node for one in self.places}
+        return self.node(at.get(name, name))
 
     def container(self, name: str) -> str:
         """Name of the container of a node or a workload."""

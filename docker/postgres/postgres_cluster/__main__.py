@@ -1,6 +1,7 @@
 """member postgres|etcd|haproxy: run that part of the cluster until stopped.
 
 member health: say how it goes; fail if the last look found something wrong, or is long ago.
+member is-primary: succeed if the PostgreSQL here is the primary.
 member await SECONDS: succeed once it goes well, or when nothing was ever delivered that it could run by.
 """
 
@@ -90,6 +91,17 @@ def health() -> int:
     return 1 if complaint else 0
 
 
+def is_primary() -> int:
+    """0 if the PostgreSQL here is the primary."""
+    part, delivery = Postgres(), Delivery(CONFIG)
+    try:
+        part.read(delivery.load()[0])
+        return 0 if part.is_primary() else 1
+    except (DeliveryError, OSError) as error:
+        print(error)
+        return 1
+
+
 def _complaint() -> str:
     if not STATE.exists():
         return "no look yet"
@@ -117,6 +129,8 @@ if __name__ == "__main__":
             sys.exit(health())
         case ["await", seconds]:
             sys.exit(wait(int(seconds)))
+        case ["is-primary"]:
+            sys.exit(is_primary())
         case [kind] if kind in PARTS:
             sys.exit(init.run(lambda: main(kind)))
         case _:

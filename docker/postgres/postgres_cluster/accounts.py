@@ -10,7 +10,8 @@ MARK = "dstack-vpn"  # the comment on a role that comes from the configuration
 LOOK = f"""\
 SELECT json_build_object(
     'roles', (SELECT json_object_agg(rolname, json_build_object('password', coalesce(rolpassword, ''),
-        'ours', shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM '{MARK}', 'login', rolcanlogin)) FROM pg_authid),
+        'ours', shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM '{MARK}',
+        'login', rolcanlogin)) FROM pg_authid),
     'databases', (SELECT json_object_agg(datname, pg_get_userbyid(datdba)) FROM pg_database));
 """  # noqa: S608 (constants)
 

@@ -29,12 +29,20 @@ class Postgres:
 
     def accept(self, files: dict[str, bytes]) -> None:
         """Start Patroni, or have it read what changed."""
+        self.read(files)
+        self._process.have({name: files[name] for name in FILES})
+
+    def read(self, files: dict[str, bytes]) -> None:
+        """Learn from a config where Patroni is, and what is wanted."""
         config, self._wanted = json.loads(files["patroni.yml"]), json.loads(files["cluster.json"])
         api = self._wanted["api"]
         url = f"http://{config['restapi']['connect_address']}"
         self._patroni = Patroni(url=url, user=api["username"], password=api["password"])
         self._name = config["name"]
-        self._process.have({name: files[name] for name in FILES})
+
+    def is_primary(self) -> bool:
+        """Whether this member is the primary. Raises OSError."""
+        return self._patroni.state().get("role") in PRIMARY_ROLES
 
     def converge(self) -> str:
         """See to it that what the config wants is in effect; what is missing. Raises OSError."""
@@ -71,7 +79,7 @@ class Postgres:
     def _dynamic(self, config: dict[str, Any]) -> dict[str, Any]:
         """Whether the cluster is paused is the operator's (patronictl pause)."""
         pause = {"pause": config["pause"]} if "pause" in config else {}
-        return self._wanted["dynamic"] | pause
+        return {**self._wanted["dynamic"], **pause}
 
     def _psql(self, statements: str) -> bytes:
         return self._process.run(*PSQL, text=statements.encode())
