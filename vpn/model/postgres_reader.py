@@ -87,7 +87,7 @@ class PostgresReader:
     @classmethod
     def of(cls, reader: Reader, nodes: Sequence[str]) -> "PostgresReader | None":
         """None when there is to be no cluster."""
-        if not reader.raw.get("postgres"):
+        if reader.raw.get("postgres") in (None, {}):
             return None
         return cls(reader.within("postgres", POSTGRES_KEYS, POSTGRES_DEFAULTS), nodes)
 

@@ -1,0 +1,159 @@
+"""A PostgreSQL cluster from outside, and a writer that remembers every row it was told is safe."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from docker.models.containers import Container
+
+from tests.integration.hosts import Hosts, eventually
+
+KINDS = ("etcd", "postgres")
+READY_SECONDS = 90
+# One row after another, each with a number of its own; in /tmp/acknowledged the number and the time of each that
+# PostgreSQL said is committed. Whatever goes wrong, it connects anew and goes on with the next number.
+WRITER = """\
+import os, sys, time, psycopg2
+from pathlib import Path
+host, number, connection = sys.argv[1], int(time.time() * 1000), None
+with open("/tmp/acknowledged", "w", buffering=1) as known:
+    while not Path("/tmp/stop").exists():
+        try:
+            if connection is None:
+                connection = psycopg2.connect(host=host, port=5000, user="app", dbname="app", connect_timeout=2,
+                                              password=os.environ["PASSWORD"])
+                connection.autocommit = True
+                cursor = connection.cursor()
+            number += 1
+            cursor.execute("INSERT INTO written VALUES (%s)", (number,))
+            known.write(f"{number} {time.monotonic()}\\n")
+            time.sleep(0.01)
+        except psycopg2.Error as error:
+            print(error, flush=True)
+            if connection:
+                connection.close()
+            connection = None
+            time.sleep(0.1)
+"""
+ASK = """\
+import json, os, sys, psycopg2
+connection = psycopg2.connect(host=sys.argv[1], port=int(sys.argv[2]), user="app", dbname="app", connect_timeout=5,
+                              password=os.environ["PASSWORD"])
+connection.autocommit = True
+cursor = connection.cursor()
+cursor.execute(sys.argv[3])
+print(json.dumps(cursor.fetchall() if cursor.description else None, default=str))
+"""
+
+
+@dataclass
+class Writing:
+    """What a writer was told."""
+
+    acknowledged: dict[int, float] = field(default_factory=dict)
+    """When, by the row's number; seconds of a clock that nobody sets."""
+
+    @property
+    def gap(self) -> float:
+        """The longest time without a commit, in seconds."""
+        times = sorted(self.acknowledged.values())
+        return max((later - earlier for earlier, later in pairwise(times)), default=0)
+
+
+@dataclass
+class Database:
+    """The cluster of a mesh, seen from the workload `client`, which has the image of its members."""
+
+    hosts: Hosts
+    prefix: str
+    nodes: tuple[str, ...]
+    client: str
+    client_node: str
+    password: str = field(repr=False)
+
+    def container(self, kind: str, node: str) -> Container:
+        """A container of the cluster as it is now."""
+        return self.hosts.get(f"{self.prefix}-{kind}-{node}")
+
+    def ask(self, statement: str, port: int = 5000, node: str | None = None) -> Any:
+        """Rows of a statement by HAProxy; fails when nobody answers."""
+        host = f"haproxy-{node or self.client_node}"
+        status, output = self._python(ASK, host, str(port), statement)
+        assert status == 0, output
+        return json.loads(output)
+
+    def members(self) -> list[Mapping[str, Any]]:
+        """All members, as one of them that answers tells it."""
+        ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=2).read().decode())"
+        for node in self.nodes:
+            url = f"http://postgres-{node}.vpn.dstack:8008/cluster"
+            status, output = self._python(ask, url)
+            if status == 0:
+                return list(json.loads(output)["members"])
+        return []
+
+    def primary(self) -> str:
+        """The node of the primary; fails when there is none."""
+        (leader,) = [one["name"] for one in self.members() if one["role"] == "leader"]
+        return str(leader)
+
+    def is_well(self) -> bool:
+        """One primary, and all others stream from it on the same timeline and count for commits."""
+        members = self.members()
+        states = sorted(f"{one['role']} {one['state']}" for one in members)
+        healthy = ["leader running", *["quorum_standby streaming"] * (len(self.nodes) - 1)]
+        return states == healthy and len({one["timeline"] for one in members}) == 1
+
+    def await_well(self, seconds: float = READY_SECONDS) -> float:
+        """Wait until the cluster is as it should be."""
+        return eventually(self.is_well, seconds, "one primary, all others stream")
+
+    @contextmanager
+    def written(self) -> Iterator[Writing]:
+        """Write while something happens, go on until the cluster is well; no acknowledged row is lost."""
+        self.await_well()
+        self.ask("CREATE TABLE IF NOT EXISTS written (number bigint PRIMARY KEY)")
+        self.hosts.out(self.client, "rm", "-f", "/tmp/stop", "/tmp/acknowledged")
+        command = ["python3", "-c", WRITER, f"haproxy-{self.client_node}"]
+        self.hosts.get(self.client).exec_run(command, environment={"PASSWORD": self.password}, detach=True)
+        eventually(lambda: len(self._acknowledged()) > 20, 20, "rows are written")
+        writing = Writing()
+        try:
+            yield writing
+            self.await_well()
+            count = len(self._acknowledged())
+            eventually(lambda: len(self._acknowledged()) > count + 20, 20, "rows are written again")
+        finally:
+            self.hosts.out(self.client, "touch", "/tmp/stop")
+        time.sleep(1)
+        writing.acknowledged = self._acknowledged()
+        there = {number for (number,) in self.ask("SELECT number FROM written")}
+        assert writing.acknowledged.keys() <= there, sorted(writing.acknowledged.keys() - there)
+
+    def rows_go_on(self, seconds: float) -> float:
+        """Wait until a row is acknowledged that was not yet begun."""
+        now = max(self._acknowledged())
+        return eventually(lambda: max(self._acknowledged()) > now, seconds, "rows are written again")
+
+    def kill_process(self, node: str, name: str) -> None:
+        """kill -9 of a process of a member: a postmaster, or Patroni."""
+        top = self.container("postgres", node).top(ps_args="-eo pid,args")["Processes"]
+        pid = next(int(pid) for pid, arguments in top if name in arguments)
+        os.kill(pid, signal.SIGKILL)
+
+    def _acknowledged(self) -> dict[int, float]:
+        _, output = self.hosts.run(self.client, "cat", "/tmp/acknowledged")
+        lines = [line.split() for line in output.splitlines() if line.count(" ") == 1]
+        return {int(number): float(at) for number, at in lines}
+
+    def _python(self, program: str, *arguments: str) -> tuple[int, str]:
+        result = self.hosts.get(self.client).exec_run(
+            ["python3", "-c", program, *arguments], environment={"PASSWORD": self.password}
+        )
+        return int(result.exit_code), result.output.decode()

@@ -1,0 +1,193 @@
+"""A database that goes on: after every fault one primary, no acknowledged row lost, no timeline that differs."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.integration.database import Database
+from tests.integration.hosts import Hosts, eventually
+from tests.integration.stack import Stack
+
+NODES = ("a", "b", "c")
+CLUSTER: dict[str, Any] = {
+    "nodes": list(NODES),
+    "memory": 256,
+    "protect": False,
+    "roles": [{"name": "app"}],
+    "databases": [{"name": "app", "owner": "app"}],
+}
+CONFIG: dict[str, Any] = {
+    "name": "itpg",
+    "vpnRange": "10.92.0.0/24",
+    "underlayRange": "172.29.0.0/16",
+    "siteRange": "10.91.0.0/16",
+    "hostPort": 0,
+    "nodes": [{"name": name} for name in (*NODES, "d")],
+    # A client that is no member: whatever happens to these, it stays.
+    "workloads": [{"name": "itpg-client", "node": "d", "build": "docker/postgres", "command": ["sleep", "infinity"]}],
+    "postgres": CLUSTER,
+}
+PRIMARY_LOST_SECONDS = 30  # 20 for the key of the lost one, and until the new one answers
+READY_SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("itpg"), dict(CONFIG), name="itpg")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture
+def database(stack: Stack, hosts: Hosts) -> Database:
+    password = stack.outputs()["postgresPasswords"]["app"]
+    found = Database(hosts, "itpg", NODES, client="itpg-client", client_node="d", password=password)
+    found.await_well()
+    return found
+
+
+def test_replicas_have_what_the_primary_has_and_take_no_rows(database: Database) -> None:
+    database.ask("CREATE TABLE IF NOT EXISTS seen (word text)")
+    database.ask("INSERT INTO seen VALUES ('here')")
+    eventually(lambda: database.ask("SELECT word FROM seen LIMIT 1", port=5001) == [["here"]], 5)
+    assert database.ask("SELECT pg_is_in_recovery()", port=5000) == [[False]]
+    assert database.ask("SELECT pg_is_in_recovery()", port=5001) == [[True]]
+    assert database.ask("SHOW data_checksums") == [["on"]]
+
+
+def test_a_second_up_changes_nothing(stack: Stack, database: Database) -> None:
+    assert set(stack.changes()) == {"same"}
+    assert database.is_well()
+
+
+def test_only_the_mesh_gets_in_and_no_superuser(stack: Stack, database: Database, hosts: Hosts) -> None:
+    assert hosts.get("itpg-postgres-a").attrs["NetworkSettings"]["Ports"] == {}
+    assert list(hosts.get("itpg-postgres-a").attrs["NetworkSettings"]["Networks"]) == ["itpg-site-a"]
+    for user in ("postgres", "replication", "rewind"):
+        command = ("psql", f"host=haproxy-d port=5000 user={user} dbname=app", "-c", "SELECT 1")
+        status, said = hosts.run("itpg-client", *command)
+        assert (status, "pg_hba.conf rejects connection" in said) == (2, True), said
+    assert database.is_well(), stack.name
+
+
+def test_etcd_talks_only_to_who_has_a_certificate_of_the_cluster(database: Database, hosts: Hosts) -> None:
+    endpoint = "https://etcd-a.vpn.dstack:2379"
+    for options in ([], ["--insecure-skip-tls-verify"]):
+        status, said = hosts.run("itpg-client", "etcdctl", "--endpoints", endpoint, *options, "get", "/", "--prefix")
+        assert status != 0, said
+    assert database.is_well()
+
+
+def test_patroni_tells_anybody_how_it_is_but_obeys_members_only(database: Database, hosts: Hosts) -> None:
+    url = f"http://postgres-{database.primary()}.vpn.dstack:8008"
+    ask = "import sys, urllib.request as r; r.urlopen(r.Request(sys.argv[1], method=sys.argv[2], data=None))"
+    assert hosts.run("itpg-client", "python3", "-c", ask, f"{url}/primary", "GET")[0] == 0
+    said = hosts.run("itpg-client", "python3", "-c", ask, f"{url}/replica", "GET")[1]
+    assert "HTTP Error 503" in said
+    said = hosts.run("itpg-client", "python3", "-c", ask, f"{url}/restart", "POST")[1]
+    assert "HTTP Error 403" in said
+
+
+@pytest.mark.parametrize("process", ["/usr/lib/postgresql/17/bin/postgres", "/usr/bin/patroni"])
+def test_a_killed_process_of_the_primary(database: Database, process: str) -> None:
+    with database.written() as writing:
+        database.kill_process(database.primary(), process)
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+    assert writing.gap < PRIMARY_LOST_SECONDS
+
+
+def test_the_container_of_the_primary_is_killed(database: Database) -> None:
+    with database.written() as writing:
+        primary = database.primary()
+        database.container("postgres", primary).kill()
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+        assert database.primary() != primary
+        database.container("postgres", primary).start()
+    assert writing.gap < PRIMARY_LOST_SECONDS
+
+
+def test_the_primary_is_paused_and_is_none_when_it_wakes(database: Database) -> None:
+    with database.written():
+        primary = database.primary()
+        container = database.container("postgres", primary)
+        container.pause()
+        try:
+            database.rows_go_on(PRIMARY_LOST_SECONDS)
+        finally:
+            container.unpause()
+        assert database.primary() != primary
+
+
+def test_the_node_of_the_primary_is_killed_and_no_other_tunnel_loses_a_packet(database: Database, hosts: Hosts) -> None:
+    with database.written() as writing, ThreadPoolExecutor() as pool:
+        primary = database.primary()
+        one, other = (node for node in NODES if node != primary)
+        address = hosts.out(f"itpg-{other}", "sh", "-c", "ip -o -4 address show dev wg0").split()[3].split("/")[0]
+        ping = ("ping", "-q", "-i", "0.1", "-c", "250", address)
+        pings = pool.submit(hosts.run, f"itpg-{one}", *ping)
+        hosts.get(f"itpg-{primary}").kill()
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+        assert "250 packets transmitted, 250 received" in pings.result()[1]
+        hosts.get(f"itpg-{primary}").start()
+    assert writing.gap < PRIMARY_LOST_SECONDS
+
+
+def test_the_primary_is_on_the_smaller_side_of_a_partition(database: Database, hosts: Hosts) -> None:
+    with database.written():
+        primary = database.primary()
+        with hosts.paused_agent(f"itpg-{primary}"):
+            hosts.out(f"itpg-{primary}", "ip", "link", "set", "wg0", "down")
+            database.rows_go_on(PRIMARY_LOST_SECONDS)
+            assert database.primary() != primary
+
+
+def test_one_etcd_is_lost(database: Database) -> None:
+    with database.written() as writing:
+        etcd = database.container("etcd", database.primary())
+        etcd.kill()
+        database.rows_go_on(10)
+        etcd.start()
+    assert writing.gap < 10
+
+
+def test_new_keys_under_load(stack: Stack, database: Database) -> None:
+    with database.written() as writing:
+        stack.up(keyGeneration=2)
+    assert writing.gap < 5
+
+
+def test_all_restart_at_once(database: Database, hosts: Hosts) -> None:
+    names = [f"itpg-{kind}{node}" for node in NODES for kind in ("", "etcd-", "postgres-")]
+    with database.written(), ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: hosts.get(name).restart(timeout=20), names))
+        database.rows_go_on(READY_SECONDS)
+
+
+def test_a_parameter_that_needs_a_restart_goes_one_by_one_and_the_primary_last(
+    stack: Stack, database: Database
+) -> None:
+    before = database.primary()
+    with database.written() as writing:
+        stack.up(postgres=CLUSTER | {"parameters": {"max_connections": 120, "work_mem": "8MB"}})
+        assert database.ask("SHOW max_connections") == [["120"]]
+        assert database.ask("SHOW work_mem") == [["8MB"]]
+        assert database.primary() != before
+    assert writing.gap < 20
+
+
+def test_another_image_goes_one_by_one_and_the_primary_last(stack: Stack, database: Database) -> None:
+    before = {node: database.container("postgres", node).id for node in NODES}
+    primary = database.primary()
+    dockerfile = stack.project / "docker/postgres/Dockerfile"
+    with database.written() as writing:
+        dockerfile.write_text(dockerfile.read_text() + "LABEL changed=yes\n")
+        stack.up()
+        assert all(database.container("postgres", node).id != before[node] for node in NODES)
+        made = {node: database.container("postgres", node).attrs["Created"] for node in NODES}
+        assert max(made, key=lambda node: made[node]) == primary
+    assert writing.gap < 30
