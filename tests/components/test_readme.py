@@ -13,7 +13,20 @@ def test_the_table_lists_every_key_with_its_default() -> None:
     rows = {key: default.strip(" `") for key, default in re.findall(r"^\| `(\w+)` \|([^|]*)\|", README, re.MULTILINE)}
     expected = {key: str(entry.get("default") or "") for key, entry in SCHEMA.items()}
     none = dict.fromkeys(
-        ("workloads", "links", "hosts", "hub", "gateways", "relays", "services", "groups", "rules", "tests"), "none"
+        (
+            "workloads",
+            "links",
+            "hosts",
+            "hub",
+            "gateways",
+            "relays",
+            "services",
+            "groups",
+            "rules",
+            "tests",
+            "postgres",
+        ),
+        "none",
     )
     assert rows == {**expected, **none, "access": "nobody", "proxyPort": "0", "presharedKeyGeneration": "0"}
 

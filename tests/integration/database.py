@@ -138,7 +138,7 @@ class Database:
 
     def rows_go_on(self, seconds: float) -> float:
         """Wait until a row is acknowledged that was not yet begun."""
-        now = max(self._acknowledged())
+        now = max(self._acknowledged()) + 2  # one may have been on its way
         return eventually(lambda: max(self._acknowledged()) > now, seconds, "rows are written again")
 
     def kill_process(self, node: str, name: str) -> None:
@@ -148,7 +148,9 @@ class Database:
         os.kill(pid, signal.SIGKILL)
 
     def _acknowledged(self) -> dict[int, float]:
-        _, output = self.hosts.run(self.client, "cat", "/tmp/acknowledged")
+        output = ""
+        while not output.endswith("end\n"):  # the engine may return before it has read all
+            _, output = self.hosts.run(self.client, "sh", "-c", "cat /tmp/acknowledged; echo end")
         lines = [line.split() for line in output.splitlines() if line.count(" ") == 1]
         return {int(number): float(at) for number, at in lines}
 
