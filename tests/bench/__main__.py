@@ -18,11 +18,11 @@ from pathlib import Path
 
 from docker.errors import DockerException
 
-from tests.bench import compose, engine, policy, scale, table, throughput, transport
+from tests.bench import compose, engine, policy, postgres, scale, table, throughput, transport
 from tests.bench.shell import BenchError, say
 from tests.bench.stack import Stack, config, node_image
 
-PARTS = ("throughput", "transport", "policy", "compose", "scale")
+PARTS = ("throughput", "transport", "policy", "compose", "scale", "postgres")
 MOST_NODES = 200
 IMAGE_CONTEXT = Path(__file__).parent / "image"
 
@@ -59,6 +59,7 @@ def measurements(options: argparse.Namespace, stack: Stack, folder: Path) -> dic
         "throughput": lambda: throughput.measure(stack, options.rounds, options.seconds),
         "transport": lambda: transport.measure(stack, options.rounds, options.seconds),
         "policy": lambda: policy.measure(stack, options.rounds, options.seconds),
+        "postgres": lambda: postgres.measure(stack, options.rounds, options.seconds, options.faults),
         "compose": lambda: compose.measure(stack, folder, options.rounds),
         "scale": lambda: [
             row for size in options.sizes for row in scale.measure(stack, size, options.rounds, options.idle)
@@ -119,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--parts", type=_parts, default=PARTS, metavar="PART,PART", help=f"some of {', '.join(PARTS)}")
     result.add_argument("--seconds", type=int, default=3, choices=range(2, 11), help="of one transfer (default: 3)")
     result.add_argument("--idle", type=float, default=30, help="seconds before memory is read (default: 30)")
+    result.add_argument("--faults", type=int, default=600, help="seconds of random faults (default: 600; 0: none)")
     result.add_argument("--quick", action=Quick, help="one round, two nodes, short transfers: to see that it works")
     result.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a file, too")
     return result
@@ -131,7 +133,7 @@ class Quick(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=more["help"])
 
     def __call__(self, _: argparse.ArgumentParser, namespace: argparse.Namespace, *__: object) -> None:
-        vars(namespace).update(sizes=[2], rounds=1, seconds=2, idle=5)
+        vars(namespace).update(sizes=[2], rounds=1, seconds=2, idle=5, faults=60)
 
 
 def _numbers(text: str) -> list[int]:

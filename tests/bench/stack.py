@@ -80,19 +80,24 @@ class Stack:
         Without refresh it trusts its state: what was changed by hand goes unnoticed.
         """
         options = UPDATE if refresh else (*UPDATE, "--refresh=false")
-        self._pulumi("up", *options, timeout=60 + 5 * len(self.topology.nodes))
+        self._pulumi("up", *options, timeout=60 + 5 * len(self.topology.nodes) + 20 * len(self.topology.places))
         first, last = self.topology.nodes[0], self.topology.nodes[-1]
         wait_for_ping(container(first.name), str(last.address))
 
     def destroy(self) -> None:
         """`pulumi destroy`."""
-        self._pulumi("destroy", *UPDATE, timeout=60 + 5 * len(self.topology.nodes))
+        self._pulumi("destroy", *UPDATE, timeout=60 + 5 * len(self.topology.nodes) + 20 * len(self.topology.places))
 
     def resources(self) -> int:
         """How many resources it has, as Pulumi counts them: the stack and components too, providers not."""
         state = json.loads(self._pulumi("stack", "export", "--stack", NAME, timeout=SHORT_SECONDS))
         kinds = [resource["type"] for resource in state["deployment"]["resources"]]
         return sum(not kind.startswith("pulumi:providers:") for kind in kinds)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets too."""
+        options = ("--show-secrets", "--json", "--stack", NAME)
+        return dict(json.loads(self._pulumi("stack", "output", *options, timeout=SHORT_SECONDS)))
 
     def nodes(self) -> dict[str, str]:
         """ID of every node's container, by name."""

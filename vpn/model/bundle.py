@@ -26,17 +26,17 @@ def node_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
         "paths": paths.render(topology, keys, node),
         "wg0.conf": wgconf.render(topology, keys, node),
     }
-    return _with_checksums(files)
+    return with_checksums(files)
 
 
 def gate_files(topology: Topology, keys: KeyRing, access: Access) -> dict[str, str]:
     """The config folder of the access gate: name -> text."""
-    return _with_checksums({"settings.json": gate.render(topology, keys, access)})
+    return with_checksums({"settings.json": gate.render(topology, keys, access)})
 
 
 def proxy_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
     """The config folder of the relay beside a node: name -> text."""
-    return _with_checksums({"settings.json": relay.render(topology, keys, node)})
+    return with_checksums({"settings.json": relay.render(topology, keys, node)})
 
 
 def cluster_files(
@@ -53,10 +53,11 @@ def cluster_files(
         clients=topology.mesh_ranges,
     )
     here = [place for place in topology.places if topology.node(place.node).host == host]
-    return {place.name: _with_checksums(cluster.files(place)) for place in here}
+    return {place.name: with_checksums(cluster.files(place)) for place in here}
 
 
-def _with_checksums(files: dict[str, str]) -> dict[str, str]:
+def with_checksums(files: dict[str, str]) -> dict[str, str]:
+    """The same files and their checksums, which name the generation of the whole."""
     sums = "".join(f"{sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
     return {**files, CHECKSUMS: sums}
 
