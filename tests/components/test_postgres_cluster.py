@@ -10,9 +10,11 @@ from tests.model.example import SEED
 from tests.model.stack_files import DEFAULTS, NAMESPACE, _read
 from vpn.model.hosts import LOCAL
 
-CONFIG = DEFAULTS | {
-    key.removeprefix(NAMESPACE): value for key, value in _read("Pulumi.postgres.yaml")["config"].items()
-}
+CONFIG = (
+    DEFAULTS
+    | {key.removeprefix(NAMESPACE): value for key, value in _read("Pulumi.postgres.yaml")["config"].items()}
+    | {"name": "wireguard", "siteRange": "10.64.0.0/16"}
+)
 PARTS = [f"{kind}-node-{node}" for kind in ("etcd", "haproxy", "postgres") for node in "abc"]
 TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
 

@@ -1,5 +1,6 @@
 """A database that goes on: after every fault one primary, no acknowledged row lost, no timeline that differs."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -91,6 +92,22 @@ def test_patroni_tells_anybody_how_it_is_but_obeys_members_only(database: Databa
     assert "HTTP Error 503" in said
     said = hosts.run("itpg-client", "python3", "-c", ask, f"{url}/restart", "POST")[1]
     assert "HTTP Error 403" in said
+
+
+def test_passwords_are_in_files_of_their_owner_and_nowhere_else(stack: Stack, database: Database, hosts: Hosts) -> None:
+    told = json.loads(hosts.out("itpg-postgres-a", "cat", "/etc/cluster/cluster.json"))
+    passwords = [told["api"]["password"], *told["own_roles"].values(), *told["roles"].values()]
+    assert len(set(passwords)) == 4
+    own = [one for one in hosts.client.containers.list(all=True) if one.name.startswith("itpg-")]
+    shown = "".join(json.dumps(one.attrs) + one.logs().decode() for one in own)
+    shown += "".join(path.read_text() for path in stack.backend.rglob("*.json"))
+    arguments = [" ".join(row) for row in hosts.get("itpg-postgres-a").top(ps_args="-eo pid,args")["Processes"]]
+    assert [one for one in passwords if one in shown or one in "".join(arguments)] == []
+    modes = hosts.out(
+        "itpg-postgres-a", "sh", "-c", "stat -c %a /etc/cluster/*.json /etc/cluster/*.key /etc/cluster/*.yml"
+    )
+    assert set(modes.split()) == {"600"}
+    assert database.is_well()
 
 
 @pytest.mark.parametrize("process", ["/usr/lib/postgresql/17/bin/postgres", "/usr/bin/patroni"])
