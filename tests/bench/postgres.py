@@ -34,12 +34,13 @@ LONGEST_GAP = 45  # seconds: a second fault may come while the cluster is not ye
 
 
 def measure(stack: Stack, rounds: int, duration: int, faults: int) -> list[Row]:
-    """Bring up both clusters, compare them in turn, then harm the one of the mesh for so many seconds."""
+    """Bring up both clusters, compare them in turn, then harm the one of the mesh, in the end for so many seconds."""
     stack.configure(config(4, [WORKLOAD]) | {"postgres": CLUSTER})
     stack.up()
     try:
         database = _database(stack)
-        return [_throughput(stack, database, rounds, 5 * duration), *(_faults(database, faults) if faults else [])]
+        throughput = _throughput(stack, database, rounds, 5 * duration)
+        return [throughput, _failover(database, rounds), *(_faults(database, faults) if faults else [])]
     finally:
         stack.destroy()
 
@@ -91,6 +92,23 @@ def _pgbench(container: str, host: str, password: str, *options: str) -> str:
 
 def _rate(said: str) -> float:
     return next(float(line.split()[2]) for line in said.splitlines() if line.startswith("tps ="))
+
+
+# --- the node of the primary is lost
+
+
+def _failover(database: Database, rounds: int) -> Row:
+    gaps = []
+    for number in range(rounds):
+        with database.written() as writing:
+            primary = database.primary()
+            time.sleep(random.uniform(0, 10))  # noqa: S311 (anywhere between two signs of life)
+            database.hosts.get(f"{database.prefix}-{primary}").kill()
+            database.rows_go_on(READY_SECONDS)
+            database.hosts.get(f"{database.prefix}-{primary}").start()
+        gaps.append(writing.gap)
+        say(f"postgres, {number + 1} of {rounds}: the primary's node is killed: {gaps[-1]:.1f} s without a commit")
+    return Row(name="primary's node killed: without a commit", unit="s", samples=gaps, target=Target(limit=20))
 
 
 # --- random faults

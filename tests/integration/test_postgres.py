@@ -1,6 +1,7 @@
 """A database that goes on: after every fault one primary, no acknowledged row lost, no timeline that differs."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,9 +13,11 @@ from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
 
 NODES = ("a", "b", "c")
+CLIENT = "docker/postgres-client"  # the same as docker/postgres, but not replaced with it
 CLUSTER: dict[str, Any] = {
     "nodes": list(NODES),
     "memory": 256,
+    "loopWait": 5,  # whoever was away is back sooner, though a lost primary is replaced later
     "protect": False,
     "roles": [{"name": "app"}],
     "databases": [{"name": "app", "owner": "app"}],
@@ -27,7 +30,7 @@ CONFIG: dict[str, Any] = {
     "hostPort": 0,
     "nodes": [{"name": name} for name in (*NODES, "d")],
     # A client that is no member: whatever happens to these, it stays.
-    "workloads": [{"name": "itpg-client", "node": "d", "build": "docker/postgres", "command": ["sleep", "infinity"]}],
+    "workloads": [{"name": "itpg-client", "node": "d", "build": CLIENT, "command": ["sleep", "infinity"]}],
     "postgres": CLUSTER,
 }
 PRIMARY_LOST_SECONDS = 30  # 20 for the key of the lost one, and until the new one answers
@@ -37,6 +40,7 @@ READY_SECONDS = 90
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("itpg"), dict(CONFIG), name="itpg")
+    shutil.copytree(stack.project / "docker/postgres", stack.project / CLIENT)
     try:
         stack.up()
         yield stack
