@@ -50,6 +50,12 @@ cursor = connection.cursor()
 cursor.execute(sys.argv[3])
 print(json.dumps(cursor.fetchall() if cursor.description else None, default=str))
 """
+MEMBERS = """\
+import json, sys, time, urllib.request as request
+answer = json.load(request.urlopen(sys.argv[1], timeout=2))
+state = json.load(request.urlopen(sys.argv[1].replace("/cluster", "/patroni"), timeout=2))
+sys.exit("cut off") if time.time() - state["dcs_last_seen"] > 15 else print(json.dumps(answer))
+"""
 
 
 @dataclass
@@ -90,12 +96,14 @@ class Database:
 
     def members(self) -> list[Mapping[str, Any]]:
         """All members, as one of them that answers tells it."""
-        ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=2).read().decode())"
         for node in self.nodes:
-            url = f"http://postgres-{node}.vpn.dstack:8008/cluster"
-            status, output = self._python(ask, url)
-            if status == 0:
-                return list(json.loads(output)["members"])
+            container = self.container("postgres", node)
+            if container.status == "running":
+                (network,) = container.attrs["NetworkSettings"]["Networks"].values()
+                url = f"http://{network['IPAddress']}:8008/cluster"
+                status, output = self.hosts.run(container.name, "python3", "-c", MEMBERS, url)
+                if status == 0:
+                    return list(json.loads(output)["members"])
         return []
 
     def primary(self) -> str:

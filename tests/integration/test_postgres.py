@@ -189,6 +189,22 @@ def test_all_restart_at_once(database: Database, hosts: Hosts) -> None:
         database.rows_go_on(READY_SECONDS)
 
 
+def test_rules_let_the_cluster_be_and_nobody_else_in(stack: Stack, database: Database, hosts: Hosts) -> None:
+    look = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)"
+    ports = (("postgres", "5432"), ("postgres", "8008"), ("etcd", "2379"))
+    with database.written() as writing:
+        stack.up(rules=[{"from": "d", "to": "a", "ports": 22}])
+        database.rows_go_on(10)
+        reached = [
+            name for name, port in ports if hosts.run("itpg-client", "python3", "-c", look, f"{name}-a", port)[0] == 0
+        ]
+        database.container("postgres", database.primary()).restart(timeout=30)
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+    stack.up(rules=None)
+    assert reached == []
+    assert writing.gap < PRIMARY_LOST_SECONDS
+
+
 def test_a_parameter_that_needs_a_restart_goes_one_by_one_and_the_primary_last(
     stack: Stack, database: Database
 ) -> None:
