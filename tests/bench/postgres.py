@@ -124,6 +124,7 @@ def _faults(database: Database, seconds: int) -> list[Row]:
             say(f"postgres: {fault.__name__} at {node}")
             fault(database, node, chance.uniform(1, 25))
             count += 1
+            database.rows_go_on(READY_SECONDS)
             took = database.await_well(READY_SECONDS)
             say(f"postgres: well after {took:.0f} s")
     gap = Target(limit=LONGEST_GAP)

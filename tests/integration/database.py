@@ -50,11 +50,9 @@ cursor = connection.cursor()
 cursor.execute(sys.argv[3])
 print(json.dumps(cursor.fetchall() if cursor.description else None, default=str))
 """
-MEMBERS = """\
-import json, sys, time, urllib.request as request
-answer = json.load(request.urlopen(sys.argv[1], timeout=2))
-state = json.load(request.urlopen(sys.argv[1].replace("/cluster", "/patroni"), timeout=2))
-sys.exit("cut off") if time.time() - state["dcs_last_seen"] > 15 else print(json.dumps(answer))
+LOOK = """\
+import sys, urllib.request as request
+print(request.urlopen(f"http://{sys.argv[1]}:8008/patroni", timeout=5).read().decode())
 """
 
 
@@ -94,29 +92,31 @@ class Database:
         assert status == 0, output
         return json.loads(output)
 
-    def members(self) -> list[Mapping[str, Any]]:
-        """All members, as one of them that answers tells it."""
-        for node in self.nodes:
-            container = self.container("postgres", node)
-            if container.status == "running":
-                (network,) = container.attrs["NetworkSettings"]["Networks"].values()
-                url = f"http://{network['IPAddress']}:8008/cluster"
-                status, output = self.hosts.run(container.name, "python3", "-c", MEMBERS, url)
-                if status == 0:
-                    return list(json.loads(output)["members"])
-        return []
+    def states(self) -> dict[str, Mapping[str, Any]]:
+        """What each member says of itself, by its node; who does not answer is not there."""
+        return {node: state for node in self.nodes if (state := self._state(node))}
+
+    def _state(self, node: str) -> Mapping[str, Any] | None:
+        """Asked in its own container, because nobody else may reach it."""
+        container = self.container("postgres", node)
+        if container.status != "running":
+            return None
+        (network,) = container.attrs["NetworkSettings"]["Networks"].values()
+        status, output = self.hosts.run(container.name, "python3", "-c", LOOK, network["IPAddress"])
+        return dict(json.loads(output)) if status == 0 else None
 
     def primary(self) -> str:
-        """The node of the primary; fails when there is none."""
-        (leader,) = [one["name"] for one in self.members() if one["role"] == "leader"]
-        return str(leader)
+        """The node of the primary; fails when there is none, or more than one."""
+        (primary,) = [node for node, state in self.states().items() if state["role"] == "primary"]
+        return primary
 
     def is_well(self) -> bool:
         """One primary, and all others stream from it on the same timeline and count for commits."""
-        members = self.members()
-        states = sorted(f"{one['role']} {one['state']}" for one in members)
-        healthy = ["leader running", *["quorum_standby streaming"] * (len(self.nodes) - 1)]
-        return states == healthy and len({one["timeline"] for one in members}) == 1
+        states = self.states().values()
+        primaries = [one for one in states if one["role"] == "primary" and one["state"] == "running"]
+        standbys = [one for one in states if one.get("replication_state") == "streaming" and one.get("quorum_standby")]
+        same = {one.get("timeline") for one in states}
+        return (len(primaries), len(standbys), len(same)) == (1, len(self.nodes) - 1, 1)
 
     def await_well(self, seconds: float = READY_SECONDS) -> float:
         """Wait until the cluster is as it should be."""
@@ -152,8 +152,8 @@ class Database:
     def kill_process(self, node: str, name: str) -> None:
         """kill -9 of a process of a member: a postmaster, or Patroni."""
         top = self.container("postgres", node).top(ps_args="-eo pid,args")["Processes"]
-        pid = next(int(pid) for pid, arguments in top if name in arguments)
-        os.kill(pid, signal.SIGKILL)
+        for pid in [int(pid) for pid, arguments in top if name in arguments][:1]:  # else it is dead already
+            os.kill(pid, signal.SIGKILL)
 
     def _acknowledged(self) -> dict[int, float]:
         output = ""

@@ -52,7 +52,7 @@ def test_what_is_left_out_has_a_default() -> None:
     cluster = parse(BASE).postgres
     assert cluster is not None
     assert (cluster.nodes, cluster.clients, cluster.protect) == (tuple("abc"), tuple("abcd"), True)
-    assert cluster.timings == Timings(ttl=20, loop_wait=10, retry_timeout=5)
+    assert cluster.timings == Timings(ttl=20, loop_wait=12, retry_timeout=4)
     assert cluster.databases == (Database(name="shop", owner="app"),)
 
 
@@ -73,7 +73,7 @@ def test_without_settings_there_is_no_cluster(nothing: object) -> None:
         ({"version": 16}, [("postgres.version", 16)]),
         ({"memory": 64}, [("postgres.memory", 64)]),
         ({"ttl": 19}, [("postgres.ttl", 19)]),
-        ({"loopWait": 11}, [("postgres.ttl", 20)]),
+        ({"loopWait": 13}, [("postgres.ttl", 20)]),
         ({"retryTimeout": 6}, [("postgres.ttl", 20)]),
         ({"parameters": {"fsync": False}}, [("postgres.parameters.fsync", False)]),
         ({"parameters": {"wal_level": "logical"}}, [("postgres.parameters.wal_level", "logical")]),

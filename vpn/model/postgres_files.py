@@ -35,8 +35,8 @@ SOCKETS = f"{RUN}/sockets"
 KEEPALIVES = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 # A primary that was cut off stops only when it has given up its replicas, and joins the others only then; seconds.
 REPLICATION_TIMEOUTS = {"wal_sender_timeout": "10s", "wal_receiver_timeout": "10s"}
-# Four heartbeats of a second fit into Patroni's shortest patience, three seconds, four times a round trip of 80 ms.
-ETCD_HEARTBEAT, ETCD_ELECTION = 250, 2500  # milliseconds (etcd, Tuning)
+# A heartbeat takes longer than a round trip of 80 ms, and an election is over before Patroni loses its patience.
+ETCD_HEARTBEAT, ETCD_ELECTION = 200, 2000  # milliseconds (etcd, Tuning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +219,7 @@ defaults
     option srvtcpka
     option httpchk
     http-check expect status 200
-    default-server port {API_PORT} inter 1s fastinter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
+    default-server port {API_PORT} inter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
 {self._listen(place, "primary", PRIMARY_PORT)}\
 {self._listen(place, "replica", REPLICA_PORT)}"""
 

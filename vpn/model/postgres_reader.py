@@ -27,8 +27,8 @@ POSTGRES_DEFAULTS: Mapping[str, Any] = {
     "memory": 512,
     # A lost primary keeps its key for the rest of ttl; it renews it every loopWait, so a longer one leaves less of it.
     "ttl": 20,
-    "loopWait": 10,
-    "retryTimeout": 5,
+    "loopWait": 12,
+    "retryTimeout": 4,
     "parameters": {},
     "roles": [],
     "databases": [],
