@@ -54,7 +54,7 @@ def _run(delivery: Delivery, part: Part) -> int:
     said = ""
     while part.status() is None:
         complaint = _look(delivery, part)
-        STATE.write_text(json.dumps({"uptime": _uptime(), "complaint": complaint}))
+        _report(complaint)
         if complaint != said:
             print(complaint or "ok", flush=True)
         said = complaint
@@ -63,6 +63,13 @@ def _run(delivery: Delivery, part: Part) -> int:
             time.sleep(POLL)
     print(f"the process ended with status {part.status()}", flush=True)
     return 1
+
+
+def _report(complaint: str) -> None:
+    """For `health` and `await`, which may read at any moment."""
+    draft = STATE.with_suffix(".new")
+    draft.write_text(json.dumps({"uptime": _uptime(), "complaint": complaint}))
+    draft.replace(STATE)
 
 
 def _look(delivery: Delivery, part: Part) -> str:
