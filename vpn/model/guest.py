@@ -132,7 +132,7 @@ class GuestReader:
     def _images(self, path: str, value: object) -> GuestImages:
         names = ("node", "relay", "keeper")
         mapping = self._mapping(f"{path}.images", value, names)
-        for name in names if mapping else ():
+        for name in names if isinstance(value, Mapping) else ():
             self.pinned(f"{path}.images.{name}", mapping.get(name))
         return GuestImages(**{name: str(mapping.get(name)) for name in names})
 
