@@ -86,7 +86,7 @@ async def answer_whole_requests(request: web.Request, handler: Handler) -> web.S
 
 def _question(request: web.Request) -> tuple[int, bytes]:
     """Epoch and nonce that are asked for. Raises RefusedError."""
-    if sorted(request.query) != ["epoch", "nonce"]:
+    if sorted(name for name, _ in request.query.items()) != ["epoch", "nonce"]:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "ask with epoch and nonce, once each")
     epoch, nonce = request.query["epoch"], request.query["nonce"]
     if not EPOCH.fullmatch(epoch) or int(epoch) >= MOST_NUMBER:

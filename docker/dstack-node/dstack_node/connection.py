@@ -12,9 +12,12 @@ LINGER_SECONDS = 2.0  # in which who sends too much can read that
 
 
 class Door:
-    """Makes the connections of a server. When there are too many, the one goes whose request is due the longest."""
+    """Makes the connections of a server. `seconds`: until a request has to be there.
 
-    def __init__(self, server: web.Server, seconds: float = REQUEST_SECONDS) -> None:
+    When there are too many, the one goes whose request is due the longest.
+    """
+
+    def __init__(self, server: web.Server, seconds: float) -> None:
         self._server = server
         self._seconds = seconds
         self._connections: dict[Connection, None] = {}
@@ -28,7 +31,9 @@ class Door:
         self._connections[connection] = None
         if len(self._connections) > MOST:
             waiting = (one for one in self._connections if not one.is_complete)
-            next(waiting, connection).abort()
+            surplus = next(waiting, connection)
+            surplus.abort()
+            self.leave(surplus)  # it is lost a little later, when there may be more
 
     def leave(self, connection: "Connection") -> None:
         """Forget one that is lost."""

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from dstack_node.agent import Agent
 from dstack_node.api import Api
-from dstack_node.connection import Door
+from dstack_node.connection import REQUEST_SECONDS, Door
 from dstack_node.keeper import Keeper
 from dstack_node.log import say
 from dstack_node.node import Node
@@ -73,12 +73,17 @@ async def keep(keeper: Keeper, report: Report) -> None:
 
 
 @asynccontextmanager
-async def listening(api: Api, address: tuple[IPv4Address, int]) -> AsyncIterator[tuple[str, int]]:
-    """Answer at an address; gives the real one, if the port was 0. Raises OSError."""
+async def listening(
+    api: Api, address: tuple[IPv4Address, int], patience: float = REQUEST_SECONDS
+) -> AsyncIterator[tuple[str, int]]:
+    """Answer at an address; gives the real one, if the port was 0. Raises OSError.
+
+    `patience`: seconds until a request has to be there.
+    """
     runner = web.AppRunner(api.application(), handler_cancellation=True, shutdown_timeout=GRACE)
     await runner.setup()
     assert runner.server  # noqa: S101 (there is one after the setup)
-    door = Door(runner.server)
+    door = Door(runner.server, patience)
     host, port = address
     server = await asyncio.get_running_loop().create_server(door, str(host), port, reuse_address=True)
     try:
