@@ -145,7 +145,9 @@ def test_nothing_else_gets_in_at_the_vm(mesh: Mesh) -> None:
             probe.settimeout(1)
             return probe.connect_ex((THERE, port)) == 0
 
-    mesh.vm.hosts.client.containers.run("itd/simulator", name="stray", detach=True, ports={"7000/tcp": 7000}, entrypoint=["python3", "-m", "http.server", "7000"])  # fmt: skip
+    serve = ["python3", "-m", "http.server", "7000"]
+    ports = {"7000/tcp": 7000}
+    mesh.vm.hosts.client.containers.run("itd/simulator", name="stray", detach=True, ports=ports, entrypoint=serve)
     try:
         assert opens(51820)
         assert opens(51821)
@@ -180,7 +182,7 @@ def test_the_vm_comes_back_from_a_reboot_by_itself(mesh: Mesh) -> None:
 def test_an_old_order_is_refused_and_so_is_one_of_somebody_else(mesh: Mesh) -> None:
     folder = mesh.vm.hosts.out(mesh.vm.container("keeper"), "ls", "/state")
     kept = mesh.vm.hosts.out(mesh.vm.container("keeper"), "cat", f"/state/{folder.split()[0]}")
-    with pytest.raises(KeeperError, match="409|400|403"):
+    with pytest.raises(KeeperError, match="409"):
         give(mesh.keeper(), kept)
     with pytest.raises(KeeperError, match="403"):
         give(mesh.keeper(), '{"order": "{}", "signature": "' + "00" * 64 + '"}')

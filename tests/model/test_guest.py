@@ -201,7 +201,7 @@ WRONG = [
     (
         {"measurements": [{"mrtd": "11"}]},
         [f"hosts[1].measurements[0].{one}" for one in ("mrtd", "rtmr0", "rtmr1", "rtmr2")],
-    ),  # fmt: skip
+    ),
     ({"osImages": ["x"]}, ["hosts[1].osImages[0]"]),
     ({"collateral": None}, ["hosts[1].collateral"]),
     ({"insecureRoot": 1}, ["hosts[1].insecureRoot"]),

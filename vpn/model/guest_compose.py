@@ -57,7 +57,8 @@ def docker_compose(topology: Topology, node: Node, signer: str) -> str:
 def init_script(topology: Topology) -> str:
     """Shell text that lets in, from outside, what the node's gateway hands on, and nothing else.
 
-    DStack runs it as root before Docker starts. It stands before Docker's own rules, which publish ports.
+    DStack runs it as root before Docker starts. It stands before Docker's own rules, which publish ports. Numbers stand
+    for what an image without /etc/protocols cannot name: ICMP and ICMPv6, both ways of DHCP, WireGuard of the gateways.
     """
     ports = ", ".join(map(str, sorted((*_ports(topology), AGENT_PORT))))
     return f"""\
@@ -72,7 +73,7 @@ table inet dstack_vpn_guest {{
         type filter hook prerouting priority -150; policy accept;
         iifname {{ "lo", "docker0", "{UNDERLAY_BRIDGE}", "{SITE_BRIDGE}" }} accept
         ct state established,related accept
-        meta l4proto {{ icmp, ipv6-icmp }} accept
+        meta l4proto {{ 1, 58 }} accept
         udp dport {{ 68, 546 }} accept
         udp dport 9182-9199 accept
         tcp dport {{ {ports} }} accept
