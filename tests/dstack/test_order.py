@@ -9,7 +9,7 @@ import pytest
 from dstack_node.order import FIELDS, MOST_NUMBER, read, with_key
 from dstack_node.refusal import RefusedError
 from dstack_node.untrusted import DEEPEST, read_json
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.dstack.keepers import FILES, SIGNER, STRANGER, order, request, signed
@@ -168,7 +168,9 @@ def test_the_key_stands_after_the_line_of_the_interface() -> None:
 
 @given(json_values)
 def test_json_is_read_as_it_is(value: Any) -> None:
-    assert read_json(json.dumps(value)) == value
+    text = json.dumps(value)
+    assume("Infinity" not in text)  # which is Python's, not JSON's
+    assert read_json(text) == value
 
 
 @given(st.text(alphabet='[]{}"\\,a'))
