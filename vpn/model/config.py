@@ -10,6 +10,7 @@ from typing import Any
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.grants import broken
+from vpn.model.guest_check import GuestCheck, check_members, of_guests
 from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
 from vpn.model.policy_reader import PolicyReader
@@ -97,16 +98,21 @@ def parse(
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
+    has_guests = any(host.guest for host in hosts.values())
     shape = ShapeReader(reader, hosts).shape()
     policy, expectations = _policy_reader(reader, node_entries, workload_entries, has_members=bool(access)).read()
     talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
     reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
     relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
     relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
-    ingresses = IngressReader(reader).ingresses(node_entries, relayed)
+    ingresses = IngressReader(reader).ingresses(node_entries, relayed) | of_guests(hosts, values["listen_port"])
+    if has_guests:
+        check = GuestCheck(reader, hosts)
+        check.ranges(networks)
+        check.entries(node_entries, workload_entries)
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
-    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
+    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))
     nodes = _nodes(
         reader,
         ranges,
@@ -132,6 +138,7 @@ def parse(
         ingresses=ingresses,
     )
     _check_published(reader, topology)
+    check_members(reader, topology)
     _check_expectations(reader, topology)
     reader.stop_if_wrong()
     return topology
@@ -195,12 +202,13 @@ def _check_published(reader: Reader, topology: Topology) -> None:
     if udp and not reader.raw["hostPort"]:
         fix = "set the first UDP port to publish, or inbound: none"
         reader.wrong("hostPort", 0, f"publishes nothing, but other hosts reach {', '.join(sorted(udp))}", fix)
-    relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - set(topology.ingresses)
+    at_gateways = {*topology.ingresses, *(node.name for node in topology.guests)}
+    relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - at_gateways
     relays |= {peer.name for (_, peer), link in links.items() if link and link.auto}  # it asks there about UDP
     if relays and not topology.proxy_port:
         fix = "set the first TCP port to publish"
         reader.wrong("proxyPort", 0, f"publishes no relay, but others reach {', '.join(sorted(relays))} over TCP", fix)
-    if topology.access and topology.access.embedded and len(topology.hosts) > 1:
+    if topology.access and topology.access.embedded and len(topology.engines) > 1:
         fix = "set access.rpcUrl and access.contractAddress: a gate on every host asks a real chain"
         reader.wrong("access.rpcUrl", None, "is missing: the embedded chain answers on one host only", fix)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Self
 
-from nacl.bindings import crypto_scalarmult_base
+from nacl.bindings import crypto_scalarmult_base, crypto_sign, crypto_sign_seed_keypair
 
 KEY_BYTES = 32
+SIGNATURE_BYTES = 64
 SEED_LENGTH = 43  # letters and digits: 256 bits
 
 
@@ -89,6 +90,15 @@ class KeyRing:
     def meeting_key(self, one: str, other: str, relay: str) -> str:
         """Base64 of what proves to the relay of a third that one is of a pair that meets there."""
         return b64encode(self._derive("meeting", *sorted((one, other)), relay)).decode()
+
+    def signer(self) -> str:
+        """In hexadecimal, the public key of who gives orders to nodes in confidential VMs (Ed25519, RFC 8032)."""
+        return crypto_sign_seed_keypair(self._derive("orders"))[0].hex()
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64 bytes of a signature that `signer` can be asked about."""
+        _, secret = crypto_sign_seed_keypair(self._derive("orders"))
+        return crypto_sign(message, secret)[:SIGNATURE_BYTES]
 
     def _derive(self, *label: str) -> bytes:
         # NUL cannot be part of a name, so joined labels cannot be mistaken for one another.
