@@ -32,7 +32,6 @@ SETTINGS = '{"outgoing":[],"incoming":[],"echo":[],"meetings":[],"places":[]}'
 def _without_key() -> dict[str, str]:
     """A node's files as the stack makes them, without what is the guest's to add."""
     files = node_files(MESH, KEYS, NODE_A)
-    del files[CHECKSUMS]
     lines = files["wg0.conf"].splitlines(keepends=True)
     return files | {"wg0.conf": "".join(line for line in lines if not line.startswith("PrivateKey"))}
 

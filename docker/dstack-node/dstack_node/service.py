@@ -19,6 +19,7 @@ from dstack_node.node import Node
 
 TICK = 1.0  # seconds
 TICKS = 5  # from one pass to the next, when nothing is wrong
+AT_ONCE = 16  # connections that are accepted before those that are there are heard again
 GRACE = 0.1  # seconds for handlers whose connection is gone
 
 Report = Callable[[Keeper], None]
@@ -85,7 +86,7 @@ async def listening(
     assert runner.server  # noqa: S101 (there is one after the setup)
     door = Door(runner.server, patience)
     host, port = address
-    server = await asyncio.get_running_loop().create_server(door, str(host), port, reuse_address=True)
+    server = await asyncio.get_running_loop().create_server(door, str(host), port, reuse_address=True, backlog=AT_ONCE)
     try:
         bound: tuple[str, int] = server.sockets[0].getsockname()
         say("listens on {}:{}".format(*bound))
