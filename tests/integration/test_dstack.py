@@ -175,6 +175,7 @@ def test_a_new_epoch_gives_another_key_and_restarts_nothing(mesh: Mesh) -> None:
 
 def test_the_vm_comes_back_from_a_reboot_by_itself(mesh: Mesh) -> None:
     mesh.vm.compose("kill")
+    assert not mesh.here.pings("itd-a", C)
     mesh.vm.boot(mesh.stack.outputs()["guests"]["c"]["appCompose"])
     eventually(mesh.pings, 60)
 

@@ -89,7 +89,9 @@ class Vm:
         return THERE, int(port)
 
     def boot(self, app_compose: str) -> None:
-        """Run an application, in place of the one that ran."""
+        """Run an application after a reboot, in place of the one that ran."""
+        if (self.run / "docker-compose.yaml").exists():
+            self.compose("stop", "--timeout", "2")
         (self.run / "app-compose.json").write_bytes(app_compose.encode())
         compose = json.loads(app_compose)
         (self.run / "docker-compose.yaml").write_text(compose["docker_compose_file"])

@@ -124,7 +124,8 @@ def _keeper(topology: Topology, node: Node, signer: str) -> Document:
             "node-config:/config/node",
             "relay-config:/config/relay",
             "keeper:/state",
-            f"{AGENT_SOCKET}:{AGENT_SOCKET}",
+            # Docker starts before the guest agent does, and would make a folder of a socket that is not there yet.
+            {"type": "bind", "source": AGENT_SOCKET, "target": AGENT_SOCKET, "bind": {"create_host_path": False}},
         ],
         healthcheck=_healthcheck("python3", "-m", "dstack_node", "health"),
     )
