@@ -117,6 +117,9 @@ def _keeper(topology: Topology, node: Node, signer: str) -> Document:
     return _hardened(
         _guest(node).images.keeper,
         KEEPER_MEMORY,
+        # Not with Docker itself, which starts before the guest agent, and would make a folder of a socket that is not
+        # there yet: the guest starts it afterwards (docker-run(1), --restart).
+        restart="on-failure",
         command=["serve", "--network", topology.name, "--node", node.name, "--signer", signer],
         networks={"underlay": {"ipv4_address": str(topology.keeper_address)}},
         ports=[f"{topology.keeper_port}:51821/tcp"],
@@ -124,8 +127,7 @@ def _keeper(topology: Topology, node: Node, signer: str) -> Document:
             "node-config:/config/node",
             "relay-config:/config/relay",
             "keeper:/state",
-            # Docker starts before the guest agent does, and would make a folder of a socket that is not there yet.
-            {"type": "bind", "source": AGENT_SOCKET, "target": AGENT_SOCKET, "bind": {"create_host_path": False}},
+            f"{AGENT_SOCKET}:{AGENT_SOCKET}",
         ],
         healthcheck=_healthcheck("python3", "-m", "dstack_node", "health"),
     )
