@@ -38,9 +38,9 @@ class Mesh:
         return self.vm.container("node")
 
     def pings(self) -> bool:
-        """Both ways, between here and there."""
-        there = self.vm.hosts.pings(self.node_c, A) and self.vm.hosts.pings(self.node_c, B)
-        return there and all(self.here.pings(node, C) for node in NODES)
+        """Both ways, between here and there; all are sent, because those from here open tunnels anew."""
+        here = [self.here.pings(node, C) for node in NODES]
+        return all([*here, self.vm.hosts.pings(self.node_c, A), self.vm.hosts.pings(self.node_c, B)])
 
     def keeper(self) -> Ingress:
         name = f"{APP_ID}-51821.{DOMAIN}"

@@ -169,15 +169,15 @@ def vm() -> Iterator[Vm]:
 def published(hosts: Hosts) -> dict[str, str]:
     """The images in a registry, as everybody names what everybody may have: by digest."""
     client = hosts.client
-    client.images.build(path=str(Path(__file__).parent / "registry"), tag="itd/registry")
-    client.images.build(path=str(CHECKOUT / "docker/dstack-simulator"), tag="itd/simulator")
+    client.images.build(path=str(Path(__file__).parent / "registry"), tag="itd/registry", rm=True)
+    client.images.build(path=str(CHECKOUT / "docker/dstack-simulator"), tag="itd/simulator", rm=True)
     client.containers.run("itd/registry", name="registry", detach=True, network_mode="host")
     return {name: _pushed(hosts, name, folder) for name, folder in IMAGES.items()}
 
 
 def _pushed(hosts: Hosts, name: str, folder: str) -> str:
     repository = f"{REGISTRY}/{name}"
-    image, _ = hosts.client.images.build(path=str(CHECKOUT / folder), tag=repository)
+    image, _ = hosts.client.images.build(path=str(CHECKOUT / folder), tag=repository, rm=True)
     said: list[Any] = []
 
     def is_pushed() -> bool:
