@@ -6,6 +6,7 @@ Here is also where all hosts are told one moment, when nodes go over to new keys
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Barrier, BrokenBarrierError
 from typing import Protocol
@@ -19,7 +20,7 @@ WAIT_SECONDS = 60
 WAIT_SECONDS_EACH = 4  # fifty nodes that start at once on two cores need minutes
 SWITCH_SECONDS, SWITCH_SECONDS_EACH, SWITCH_MOST = 2, 0.05, 12  # until all have read what was delivered
 SWITCH_SECONDS_APART = 1  # more when engines are elsewhere
-FIX = "`docker exec <node> health` says why; mend that, then `pulumi up`"
+FIX = "`docker exec <node> health` says why, in a confidential VM its logs; mend that, then `pulumi up`"
 
 
 class Recipient(Protocol):
@@ -51,8 +52,10 @@ async def until_applied(recipients: Sequence[Recipient], readers: int) -> bool:
     if pulumi.runtime.is_dry_run():
         return True
     turn = _Turn(len(recipients), readers)
-    tasks = [asyncio.to_thread(turn.complaint, recipient) for recipient in recipients]
-    complaints = [complaint for complaint in await asyncio.gather(*tasks) if complaint]
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(max(len(recipients), 1)) as pool:  # of its own: all have to be there at once
+        tasks = [loop.run_in_executor(pool, turn.complaint, recipient) for recipient in recipients]
+        complaints = [complaint for complaint in await asyncio.gather(*tasks) if complaint]
     if complaints:
         told, seconds = "; ".join(complaints), turn.seconds
         raise pulumi.RunError(f"the config was not applied by every node within {seconds} s; {told}\n    fix: {FIX}")
@@ -74,6 +77,7 @@ class _Turn:
 
     def complaint(self, recipient: Recipient) -> str:
         """Who of a host is missing in the end, or why nobody knows; empty if all is well."""
+        said = "ended before all was said"
         try:
             with recipient.reached(self.seconds + WAIT_SECONDS) as steps:
                 said = self._take(steps)
@@ -81,8 +85,9 @@ class _Turn:
             said = str(error)
         except BrokenBarrierError:
             said = "waited for another host"
-        if said:
-            self._all_delivered.abort()
+        finally:
+            if said:
+                self._all_delivered.abort()
         return f"{recipient.name}: {said}" if said else ""
 
     def _take(self, steps: Steps) -> str:

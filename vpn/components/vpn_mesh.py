@@ -220,6 +220,5 @@ class PublicView:
 def public_view(topology: Topology, seed: str) -> PublicView:
     """Identity of the mesh, who signs orders, and base64 of every node's public key."""
     ring = KeyRing(seed=seed, mesh=topology.name)
-    known = [node for node in topology.nodes if node.name not in topology.outside]
-    keys = {node.name: public_key(topology, ring, node) for node in known}
+    keys = {node.name: public_key(topology, ring, node) for node in topology.inside}
     return PublicView(ring.identity(), ring.signer(), keys)

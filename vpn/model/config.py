@@ -16,7 +16,18 @@ from vpn.model.ingress import IngressReader
 from vpn.model.policy_reader import PolicyReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.shape import FULL, ShapeReader, tunnels
-from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
+from vpn.model.topology import (
+    CARRIER,
+    CHAIN,
+    GATE,
+    MOST_GENERATIONS,
+    SITE_PREFIX,
+    Node,
+    Topology,
+    Workload,
+    node_at,
+    proxy_name,
+)
 from vpn.model.transport import MIN_MTU, TransportReader
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
@@ -56,7 +67,6 @@ WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
-MOST_GENERATIONS = 1_000_000
 UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
@@ -110,6 +120,7 @@ def parse(
         check = GuestCheck(reader, hosts)
         check.ranges(networks)
         check.entries(node_entries, workload_entries)
+        check.shape()
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from vpn.model.guest import AGENT_PORT, TAKEN, GuestReader
+from vpn.model.guest_compose import SERVICES
 from vpn.model.hosts import Host
 from vpn.model.ingress import Ingress
 from vpn.model.policy import MEMBERS
@@ -54,10 +55,39 @@ class GuestCheck:
         for index, entry in enumerate(workloads):
             if self._in_guest(entry.get("node")):
                 GuestReader(self.reader).pinned(f"workloads[{index}].image", entry.get("image"))
+                self._check_name(f"workloads[{index}].name", entry.get("name"))
         for index, entry in enumerate(nodes):
             if entry.get("ingress") is not None and self._in_guest(entry.get("name")):
                 reason = "is set for a node in a confidential VM, which has its host's gateway"
                 self.reader.wrong(f"nodes[{index}].ingress", entry["ingress"], reason, "leave it out")
+
+    def shape(self) -> None:
+        """Nobody's way may lead through a VM that is not there yet, and no two VMs are one application."""
+        raw = self.reader.raw
+        gateways = raw.get("gateways")
+        named = {"hub": raw.get("hub")}
+        named |= {f"gateways[{at}]": name for at, name in enumerate(gateways if isinstance(gateways, list) else ())}
+        for path, name in named.items():
+            host = self.hosts.get(str(name))
+            if host and host.guest and not host.guest.app:
+                fix = f"give {host.name} its app first, and make it {path} then"
+                self.reader.wrong(path, name, "is in a confidential VM that is not deployed yet", fix)
+        self._check_apps()
+
+    def _check_apps(self) -> None:
+        owners: dict[str, str] = {}
+        for host in dict.fromkeys(self.hosts.values()):
+            app = host.guest.app if host.guest else None
+            if app and app in owners:
+                fix = "deploy an application for each: instances of one can derive each other's keys"
+                self.reader.wrong("hosts", app, f"is the app of {owners[app]} and of {host.name}", fix)
+            if app:
+                owners.setdefault(app, host.name)
+
+    def _check_name(self, path: str, name: object) -> None:
+        if name in SERVICES:
+            reason = "is what a container of the node itself is called in a confidential VM"
+            self.reader.wrong(path, name, reason, "choose another name")
 
     def _in_guest(self, node: object) -> bool:
         host = self.hosts.get(str(node))

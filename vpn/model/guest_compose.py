@@ -22,6 +22,7 @@ from vpn.model.privileges import (
 )
 from vpn.model.topology import Node, Topology, Workload
 
+SERVICES = ("keeper", "node", "relay")
 KEEPER_MEMORY = 96  # MiB
 AGENT_SOCKET = "/var/run/dstack.sock"
 UNDERLAY_BRIDGE, SITE_BRIDGE = "vpn-underlay", "vpn-site"  # names of interfaces, for the packet filter
@@ -44,11 +45,8 @@ def app_compose(topology: Topology, node: Node, signer: str) -> AppCompose:
 
 def docker_compose(topology: Topology, node: Node, signer: str) -> str:
     """The docker-compose.yaml of a node, written as JSON, which is YAML: equal input has equal bytes for ever."""
-    services = {
-        "keeper": _keeper(topology, node, signer),
-        "node": _node(node),
-        "relay": _relay(topology, node),
-    }
+    own = (_keeper(topology, node, signer), _node(node), _relay(topology, node))
+    services = dict(zip(SERVICES, own, strict=True))
     services |= {workload.name: _workload(topology, node, workload) for workload in topology.workloads_of(node)}
     document = {"services": services, "networks": _networks(topology, node), "volumes": _volumes()}
     return json.dumps(document, indent=2) + "\n"
@@ -170,7 +168,7 @@ def _workload(topology: Topology, node: Node, workload: Workload) -> Document:
         networks={"site": {"ipv4_address": str(workload.address)}},
         dns=[str(node.gateway)],
         dns_search=[topology.domain],
-        **({"command": list(workload.command)} if workload.command else {}),
+        **({"command": [word.replace("$", "$$") for word in workload.command]} if workload.command else {}),
     )
 
 

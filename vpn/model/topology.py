@@ -18,6 +18,7 @@ from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
+MOST_GENERATIONS = 1_000_000
 NAT_KEEPALIVE = 25  # seconds; mappings of UDP may end after 30 (RFC 4787, REQ-5 wants 120)
 CARRIER, GATE, CHAIN = "config", "gate", "chain"  # containers of the mesh beside the nodes: <name>-<this>
 
@@ -126,6 +127,11 @@ class Topology:
     @cached_property
     def _by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
+
+    @property
+    def inside(self) -> tuple[Node, ...]:
+        """The nodes that are let in."""
+        return tuple(node for node in self.nodes if node.name not in self.outside)
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -327,8 +333,8 @@ class Topology:
         return _generation(self.key_generation, node.key_generation)
 
     def epoch(self, node: Node) -> int:
-        """The generation of a node's key as a number, which grows whenever either of its parts does."""
-        return self.key_generation + node.key_generation
+        """The generation of a node's key as a number."""
+        return self.key_generation * (MOST_GENERATIONS + 1) + node.key_generation
 
     @property
     def preshared_generation(self) -> str:
