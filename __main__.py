@@ -8,11 +8,12 @@ from vpn.components import VpnMesh, VpnMeshArgs
 
 async def main() -> pulumi.Inputs:
     """Declare the mesh that the stack's configuration describes."""
-    topology = await settings.load()
+    topology, evidence = await settings.load()
     mesh = VpnMesh("mesh", VpnMeshArgs(topology=topology))
     return {
         "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
         "hosts": outputs.hosts(topology),
+        "guests": mesh.signer.apply(lambda signer: outputs.guests(topology, signer, evidence)),
         "links": outputs.links(topology),
         "mesh": mesh.identity,
         "workloads": outputs.workloads(topology),

@@ -4,10 +4,12 @@ import asyncio
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 Address = tuple[str, int]
 CHUNK = 65536
@@ -41,26 +43,39 @@ class Gateway:
     """One port."""
 
     certificate: Certificate
-    to: Address
+    to: Address | Callable[[str], Address]
+    """Where connections go on; by the name that was asked for, if it depends on that. Raises OSError for none."""
+    most: float | None = None
+    """Seconds that a connection lives at most."""
     asked: list[str | None] = field(default_factory=list)
     """Names that clients sent as SNI."""
     passed: int = 0
     """Bytes, in both directions."""
+    _names: WeakKeyDictionary[Any, str] = field(default_factory=WeakKeyDictionary)
 
     async def open(self, host: str) -> asyncio.Server:
         """Serve from now on."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate.file, self.certificate.key)
-        context.sni_callback = lambda _, name, __: self.asked.append(name)
+        context.sni_callback = self._note
         return await asyncio.start_server(self._serve, host, 0, ssl=context)
+
+    def _note(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        self.asked.append(name)
+        self._names[connection] = name or ""
+
+    def _target(self, writer: asyncio.StreamWriter) -> Address:
+        name = self._names.get(writer.get_extra_info("ssl_object"), "")
+        return self.to(name) if callable(self.to) else self.to
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
         try:
-            inner_reader, inner_writer = await asyncio.open_connection(*self.to)
+            inner_reader, inner_writer = await asyncio.open_connection(*self._target(writer))
             writers.append(inner_writer)
-            await asyncio.gather(self._copy(reader, inner_writer), self._copy(inner_reader, writer))
-        except (OSError, asyncio.CancelledError):
+            async with asyncio.timeout(self.most):
+                await asyncio.gather(self._copy(reader, inner_writer), self._copy(inner_reader, writer))
+        except (OSError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
             for one in writers:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from vpn.model.guest_compose import app_compose
+from vpn.model.hosts import DOCKER, DSTACK
 from vpn.model.policy import MEMBERS
 from vpn.model.postgres import PRIMARY_PORT, REPLICA_PORT
 from vpn.model.topology import Node, Topology
@@ -13,18 +15,18 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
     """Every node by name: where it is and its public key."""
     return {
         node.name: {
-            "container": topology.container(node.name),
+            "container": None if node.host.guest else topology.container(node.name),
             "address": str(node.address),
             "host": node.host.name,
             "endpoint": f"{node.underlay}:{topology.listen_port}",
             "published": _published(node),
-            "hostPort": node.host_port,
-            "proxyPort": topology.proxy_host_port(node),
+            "hostPort": None if node.host.guest else node.host_port,
+            "proxyPort": None if node.host.guest else topology.proxy_host_port(node),
             "site": str(node.site),
             "peers": [peer.name for peer in topology.peers_of(node)],
             "pings": [other.name for other in topology.talks_with(node)],
             "members": topology.admits_members(node),
-            "publicKey": public_keys[node.name],
+            "publicKey": public_keys.get(node.name),
         }
         for node in topology.nodes
     }
@@ -40,6 +42,7 @@ def hosts(topology: Topology) -> dict[str, dict[str, str | None]]:
     """Every host by name: where its engine is and what gets in."""
     return {
         host.name: {
+            "kind": DSTACK if host.guest else DOCKER,
             "docker": host.docker,
             "certificates": host.certificates,
             "address": str(host.address) if host.address else None,
@@ -47,6 +50,24 @@ def hosts(topology: Topology) -> dict[str, dict[str, str | None]]:
             "inbound": host.inbound,
         }
         for host in topology.hosts
+    }
+
+
+def guests(topology: Topology, signer: str, evidence: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Every node in a confidential VM by name: what the VM has to run, and what it proved."""
+    return {node.name: _guest(topology, node, signer, evidence.get(node.name)) for node in topology.guests}
+
+
+def _guest(topology: Topology, node: Node, signer: str, evidence: str | None) -> dict[str, Any]:
+    compose = app_compose(topology, node, signer)
+    return {
+        "admitted": node.name not in topology.outside,
+        "composeHash": compose.compose_hash(),
+        "appCompose": compose.text(),
+        "dockerCompose": compose.docker_compose_file,
+        "signer": signer,
+        "epoch": topology.epoch(node),
+        "evidence": evidence,
     }
 
 
@@ -103,7 +124,7 @@ def tests(topology: Topology) -> list[dict[str, Any]]:
             "from": one.source,
             "host": "" if one.source == MEMBERS else topology.node_of(one.source).host.name,
             "to": one.target,
-            "container": "" if one.source == MEMBERS else topology.container(one.source),
+            "container": "" if _is_elsewhere(topology, one.source) else topology.container(one.source),
             "isNode": one.source in nodes,
             "address": str(topology.address(one.at)),
             "port": f"{ports.protocol}/{number}",
@@ -113,6 +134,11 @@ def tests(topology: Topology) -> list[dict[str, Any]]:
         for ports in one.ports
         for number in sorted({ports.first, ports.last})
     ]
+
+
+def _is_elsewhere(topology: Topology, source: str) -> bool:
+    """Whether nobody can look from there: at a member, or in a confidential VM."""
+    return source == MEMBERS or topology.node_of(source).host.guest is not None
 
 
 def access(topology: Topology) -> dict[str, Any] | None:

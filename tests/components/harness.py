@@ -7,7 +7,7 @@ requests themselves. Every run has a context of its own (contextvars), so nothin
 import asyncio
 import json
 import runpy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +25,7 @@ from pulumi.runtime.stack import run_in_stack
 
 from tests.model.example import SEED
 from tests.model.stack_files import NAMESPACE, PROJECT
+from vpn.components.delivery import Recipient
 
 STACK_REFERENCE = "pulumi:pulumi:StackReference"
 ORGANIZATION, NAME, STACK = "organization", "dstack-vpn", "dev"
@@ -87,8 +88,8 @@ class Engine(MockMonitor):
         """Names of the hooks that the program registered."""
         self.outputs: dict[str, dict[str, Json]] = {}
         """Outputs of every component and of the stack, by type."""
-        self.awaited: list[tuple[str, int]] = []
-        """Config carriers that the program waited for: container ID, and how many it serves."""
+        self.awaited: list[tuple[Sequence[Recipient], int]] = []
+        """Turns that the program waited for: to whom config was brought, and how many read it."""
 
     def up(self, config: Mapping[str, Json], program: Callable[[], None] | None = None) -> "Engine":
         """Run a program, the project's own if none is given. Raises what the program raises."""
@@ -101,8 +102,8 @@ class Engine(MockMonitor):
         with patch("vpn.components.vpn_mesh.until_applied", self._applied):
             asyncio.run(run_in_stack(program))
 
-    async def _applied(self, carrier: str, readers: int) -> bool:
-        self.awaited.append((carrier, readers))
+    async def _applied(self, recipients: Sequence[Recipient], readers: int) -> bool:
+        self.awaited.append((recipients, readers))
         return True
 
     def find(self, type_: str, name: str) -> Resource:

@@ -83,7 +83,17 @@ OUTPUTS: dict[str, Any] = {
             "publicKey": "QAhfL+4eEJb8s2wnYO/xldKDjdxqV9XsoBcmvp6Q5Q0=",
         },
     },
-    "hosts": {"local": {"docker": None, "certificates": None, "address": None, "region": "", "inbound": "udp"}},
+    "hosts": {
+        "local": {
+            "kind": "docker",
+            "docker": None,
+            "certificates": None,
+            "address": None,
+            "region": "",
+            "inbound": "udp",
+        }
+    },
+    "guests": {},
     "links": {"tunnels": 1, "transports": {"udp": 1}, "mostOfANode": 1, "between": {}},
     "mesh": "f575daf808e0a0e2",
     "workloads": {

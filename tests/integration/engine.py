@@ -16,16 +16,18 @@ BASE = "debian:trixie-slim"
 NAMESPACE = "it-engine"
 RANGE = "10.78.0.0/30"
 TLS_PORT = 2376
+OWN_RUN = ("unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /run && exec "$@"')
 
 
 class Engine:
     """A dockerd that can be stopped and started."""
 
-    def __init__(self, folder: Path, namespace: str, tls_at: str | None = None) -> None:
-        """Beside its socket it listens with TLS at an address, if one is given."""
+    def __init__(self, folder: Path, namespace: str, tls_at: str | None = None, own_run: Path | None = None) -> None:
+        """Beside its socket it listens with TLS at an address, if one is given; `own_run` is what it has as /run."""
         self.folder = folder
         self.tls = [f"--host=tcp://{tls_at}:{TLS_PORT}", *_certificates(folder, tls_at)] if tls_at else []
         self.namespace = namespace
+        self.inside = [*OWN_RUN, str(own_run)] if own_run else []
         self.url = f"unix://{folder}/docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -36,6 +38,7 @@ class Engine:
         command = [
             "nsenter",
             f"--net=/run/netns/{self.namespace}",
+            *self.inside,
             "dockerd",
             *options,
             f"--host={self.url}",
@@ -77,12 +80,12 @@ def private_engine() -> Iterator[Engine]:
         yield engine_in(NAMESPACE, undo)
 
 
-def engine_in(namespace: str, undo: ExitStack, tls_at: str | None = None) -> Engine:
+def engine_in(namespace: str, undo: ExitStack, tls_at: str | None = None, own_run: Path | None = None) -> Engine:
     """An engine in a network namespace, with the base image; it and its files are gone in the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"{namespace}-"))
     undo.callback(shutil.rmtree, folder, ignore_errors=True)
     undo.callback(_unmount, folder)
-    engine = Engine(folder, namespace, tls_at)
+    engine = Engine(folder, namespace, tls_at, own_run)
     undo.callback(engine.stop)
     engine.start()
     _copy_base(engine)

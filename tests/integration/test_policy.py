@@ -282,6 +282,14 @@ def test_one_node_gets_a_new_key_and_pairs_new_preshared_ones(ruled: Stack, host
     assert {name for name in ADDRESS if old[name] != new[name]} == {"c"}
 
 
+def test_new_keys_cost_no_more_where_nothing_is_kept_alive(ruled: Stack, hosts: Hosts) -> None:
+    ruled.up(keepalive=0)
+    nodes = [{"name": name, **({"keyGeneration": 2} if name == "c" else {})} for name in ADDRESS]
+    watched = [Pinging(hosts, f"{NAME}-{pair[0]}", ADDRESS[pair[1]]) for pair in ("ac", "ca", "ce", "ab")]
+    ruled.up(nodes=nodes)
+    assert [one.end()[1] <= 1 for one in watched] == [True] * 4
+
+
 def key_of(hosts: Hosts, node: str) -> str:
     return hosts.out(f"{NAME}-{node}", "wg", "show", "wg0", "public-key").strip()
 

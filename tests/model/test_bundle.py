@@ -16,7 +16,7 @@ from tests.model.strategies import configs, key_rings, topologies
 from tests.model.test_firewall import FILTER_OF_NODE_A
 from tests.model.test_names import HOSTS
 from tests.model.test_wgconf import WG0_OF_NODE_A
-from vpn.model.bundle import archive, gate_files, node_files
+from vpn.model.bundle import archive, gate_files, node_files, with_checksums
 from vpn.model.config import parse
 from vpn.model.hosts import LOCAL
 from vpn.model.keys import KeyRing
@@ -58,7 +58,7 @@ def content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def test_the_files_of_node_a() -> None:
-    assert node_files(MESH, KEYS, NODE_A) == {
+    assert with_checksums(node_files(MESH, KEYS, NODE_A)) == {
         "hosts": HOSTS,
         "nftables.nft": FILTER_OF_NODE_A,
         "node.env": ENVIRONMENT_OF_NODE_A,
@@ -72,7 +72,7 @@ def test_the_archive_has_a_folder_for_every_node_and_the_gate() -> None:
     folders = {node.name: node_files(MESH, KEYS, node) for node in MESH.nodes}
     folders["gate"] = gate_files(MESH, KEYS, ACCESS)
     assert {name: text.decode() for name, (_, text) in unpack(archive(MESH, KEYS, LOCAL)).items()} == {
-        f"{folder}/{name}": text for folder, files in folders.items() for name, text in files.items()
+        f"{folder}/{name}": text for folder, files in folders.items() for name, text in with_checksums(files).items()
     }
 
 
@@ -137,7 +137,7 @@ def test_an_added_node_adds_a_peer_and_a_name_to_the_others_and_changes_nothing_
     before, after = meshes
     newcomer = after.node("newcomer")
     for node in before.nodes:
-        old, new = node_files(before, keys, node), node_files(after, keys, node)
+        old, new = (with_checksums(node_files(mesh, keys, node)) for mesh in (before, after))
         assert [name for name in FILES if new[name] != old[name]] == ["hosts", "wg0.conf", "SHA256SUMS"]
         assert added(old["hosts"], new["hosts"], "\n") == [f"{newcomer.address} newcomer.vpn.dstack newcomer"]
         assert ["# newcomer" in peer for peer in added(old["wg0.conf"].rstrip(), new["wg0.conf"].rstrip(), "\n\n")] == [

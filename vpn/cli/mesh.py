@@ -56,7 +56,7 @@ class Mesh:
         admitting = {name: node for name, node in self.nodes.items() if node["members"]}
         if not admitting:
             raise CliError("no node has anything for members", fix=SERVICE_FIX)
-        one_host = len({node["host"] for node in self.nodes.values()}) == 1
+        one_host = len({node["host"] for node in self.nodes.values() if node["container"]}) == 1
         reached = {name: node for name, node in admitting.items() if one_host or node["published"]}
         if not reached:
             raise CliError(f"nothing gets in at {', '.join(admitting)}", fix=INBOUND_FIX)

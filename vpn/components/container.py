@@ -8,10 +8,9 @@ import pulumi_docker as docker
 
 from vpn.components.leftovers import LABEL, removed_before_create
 from vpn.model.hosts import Host
+from vpn.model.privileges import LOGS, TMPFS
 
 GRACE_SECONDS = 5
-TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
-LOGS = {"max-size": "1m", "max-file": "2"}
 
 
 def container_options(parent: pulumi.Resource, name: str, host: Host, **more: Any) -> pulumi.ResourceOptions:

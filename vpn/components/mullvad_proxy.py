@@ -8,9 +8,8 @@ import pulumi_docker as docker
 from vpn.components.container import container_options, hardened
 from vpn.components.volume import own_volume
 from vpn.model.hosts import LOCAL, Host
+from vpn.model.privileges import RELAY_MEMORY
 from vpn.model.transport import ECHO_PORT
-
-MEMORY_MIB = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class MullvadProxy(pulumi.ComponentResource):
             mesh=args.mesh,
             name=args.container_name,
             image=args.image,
-            memory=MEMORY_MIB,
+            memory=RELAY_MEMORY,
             tmpfs=["/run"],
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(name=args.underlay_network, ipv4_address=args.address)

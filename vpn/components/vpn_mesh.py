@@ -1,20 +1,26 @@
 """The whole mesh, on one or several Docker hosts."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 
 import pulumi
 import pulumi_docker as docker
 import pulumi_random as random
 
+from vpn.admission import keeper_of
 from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
-from vpn.components.delivery import until_applied
+from vpn.components.delivery import Recipient, until_applied
 from vpn.components.docker_host import DockerHost, DockerHostArgs, provider
+from vpn.components.dstack_node import DstackNode, DstackNodeArgs
 from vpn.components.image import built_image
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.postgres_cluster import PostgresCluster, PostgresClusterArgs
+from vpn.components.recipients import Carrier, Keeper
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
+from vpn.model import order
 from vpn.model.access import Access
 from vpn.model.bundle import archive
 from vpn.model.hosts import Host
@@ -23,6 +29,7 @@ from vpn.model.postgres import Postgres
 from vpn.model.topology import CARRIER, GATE, Node, Topology, Workload, proxy_name
 from vpn.model.wgconf import public_key
 
+GUEST_READERS = 2  # a node and its relay
 KEY_PATIENCE, KEY_PATIENCE_OF_MANY = 15_000, 60_000  # milliseconds; a host that builds an image may be late
 
 
@@ -39,13 +46,18 @@ class VpnMesh(pulumi.ComponentResource):
 
     hosts: dict[str, DockerHost]
     nodes: dict[str, WireGuardNode]
+    """Those on hosts with a Docker engine of ours."""
+    guests: dict[str, DstackNode]
+    """Those in confidential VMs."""
     proxies: dict[str, MullvadProxy]
     """The relay beside a node, by its own name, for those whose links go over TCP."""
     access: dict[str, AccessControl]
     """Who lets others than the nodes in, by the host; empty when nobody does."""
     postgres: PostgresCluster | None = None
     public_keys: pulumi.Output[dict[str, str]]
-    """Base64 of every node's public key, by the node's name."""
+    """Base64 of every node's public key, by the node's name; not of those whose VM is to be deployed first."""
+    signer: pulumi.Output[str]
+    """Public key, in hexadecimal, of who gives orders to nodes in confidential VMs."""
     identity: pulumi.Output[str]
     """On everything in Docker that belongs to this mesh; derived from the seed, so no other state has it."""
     applied: pulumi.Output[bool]
@@ -60,17 +72,17 @@ class VpnMesh(pulumi.ComponentResource):
         public = pulumi.Output.unsecret(seed.apply(lambda text: public_view(topology, text)))
         self.identity = public.apply(lambda view: view.identity)
         self.public_keys = public.apply(lambda view: view.keys)
-        self._engines = {host.name: provider(host, self) for host in topology.hosts}
-        self.hosts = {host.name: self._host(host) for host in topology.hosts}
-        self.nodes = {node.name: self._node(node) for node in topology.nodes}
+        self.signer = public.apply(lambda view: view.signer)
+        self._engines = {host.name: provider(host, self) for host in topology.engines}
+        self.hosts = {host.name: self._host(host) for host in topology.engines}
+        self.nodes = {node.name: self._node(node) for node in topology.nodes if not node.host.guest}
+        self.guests = {node.name: self._guest(node) for node in topology.guests}
         self.proxies = self._proxies()
-        self.access = {host.name: self._gate(host, topology.access) for host in topology.hosts if topology.access}
+        self.access = {host.name: self._gate(host, topology.access) for host in topology.engines if topology.access}
         self.postgres = self._postgres(topology.postgres) if topology.postgres else None
-        carriers = {host: self._carrier(host, seed).container.id for host in topology.hosts}
-        count = sum(len(self._readers(host)) for host in carriers)
-        ids = pulumi.Output.all(*carriers.values())
-        self.applied = ids.apply(lambda found: until_applied(dict(zip(carriers, found, strict=True)), count))
-        self.workloads = [self._workload(workload) for workload in topology.workloads]
+        self.applied = self._applied(seed)
+        on_engines = [one for one in topology.workloads if one.node in self.nodes]
+        self.workloads = [self._workload(workload) for workload in on_engines]
         self.register_outputs({"identity": self.identity, "publicKeys": self.public_keys, "applied": self.applied})
 
     def _seed(self) -> pulumi.Output[str]:
@@ -114,10 +126,15 @@ class VpnMesh(pulumi.ComponentResource):
         )
         return WireGuardNode(node.name, args, self._on(node.host))
 
+    def _guest(self, node: Node) -> DstackNode:
+        args = DstackNodeArgs(topology=self._topology, node=node, signer=self.signer)
+        return DstackNode(node.name, args, pulumi.ResourceOptions(parent=self))
+
     def _proxies(self) -> dict[str, MullvadProxy]:
-        hosts = dict.fromkeys(node.host for node in self._topology.proxied)
+        proxied = [node for node in self._topology.proxied if not node.host.guest]
+        hosts = dict.fromkeys(node.host for node in proxied)
         images = {host: self.hosts[host.name].image("mullvad-proxy", "docker/udp-over-tcp").image_id for host in hosts}
-        return {proxy_name(node.name): self._proxy(node, images[node.host]) for node in self._topology.proxied}
+        return {proxy_name(node.name): self._proxy(node, images[node.host]) for node in proxied}
 
     def _proxy(self, node: Node, image: pulumi.Input[str]) -> MullvadProxy:
         name = proxy_name(node.name)
@@ -132,6 +149,24 @@ class VpnMesh(pulumi.ComponentResource):
             host=node.host,
         )
         return MullvadProxy(name, args, self._on(node.host))
+
+    def _applied(self, seed: pulumi.Output[str]) -> pulumi.Output[bool]:
+        carriers = {host: self._carrier(host, seed).container.id for host in self._topology.engines}
+        admitted = [node for node in self._topology.guests if node.name not in self._topology.outside]
+        count = sum(len(self._readers(host)) for host in carriers) + GUEST_READERS * len(admitted)
+
+        def wait(found: list[str]) -> Awaitable[bool]:
+            text, *ids = found
+            keepers: list[Recipient] = [self._keeper(node, text) for node in admitted]
+            brought = [Carrier(host=host, container=one) for host, one in zip(carriers, ids, strict=True)]
+            return until_applied([*brought, *keepers], count)
+
+        return pulumi.Output.unsecret(pulumi.Output.all(seed, *carriers.values()).apply(wait))
+
+    def _keeper(self, node: Node, seed: str) -> Keeper:
+        keys = KeyRing(seed=seed, mesh=self._prefix)
+        sign = partial(order.signed, self._topology, keys, node)
+        return Keeper(name=node.host.name, ingress=keeper_of(self._topology, node), order=sign)
 
     def _carrier(self, host: Host, seed: pulumi.Output[str]) -> ConfigCarrier:
         readers = self._readers(host)
@@ -211,11 +246,12 @@ class PublicView:
     """What anybody may know of the keys."""
 
     identity: str
+    signer: str
     keys: dict[str, str]
 
 
 def public_view(topology: Topology, seed: str) -> PublicView:
-    """Identity of the mesh, and base64 of every node's public key."""
+    """Identity of the mesh, who signs orders, and base64 of every node's public key."""
     ring = KeyRing(seed=seed, mesh=topology.name)
-    keys = {node.name: public_key(topology, ring, node) for node in topology.nodes}
-    return PublicView(ring.identity(), keys)
+    keys = {node.name: public_key(topology, ring, node) for node in topology.inside}
+    return PublicView(ring.identity(), ring.signer(), keys)

@@ -9,22 +9,10 @@ from vpn.components.container import container_options, hardened
 from vpn.components.network import bridge, network_options
 from vpn.components.volume import own_volume
 from vpn.model.hosts import LOCAL, Host
+from vpn.model.privileges import NODE_CAPABILITIES, NODE_MEMORY, NODE_SYSCTLS, SITE_OPTIONS, TUN
 
 CONFIG_FOLDER = "/etc/wireguard"
 MEMBERS_FOLDER = "/members"
-MEMORY_MIB = 256
-# NET_ADMIN for links, routes and filters; the others let the resolver bind port 53, become nobody and hear of reloads.
-CAPABILITIES = ("NET_ADMIN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
-SYSCTLS = {
-    "net.ipv4.ip_forward": "1",
-    "net.ipv4.ping_group_range": "0 2147483647",  # ping without NET_RAW
-}
-
-# The host has no address on the bridge of a site and does not translate its addresses: the node is the only way out.
-SITE_OPTIONS = {
-    "com.docker.network.bridge.inhibit_ipv4": "true",
-    "com.docker.network.bridge.enable_ip_masquerade": "false",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +77,11 @@ class WireGuardNode(pulumi.ComponentResource):
             name=args.container_name,
             image=args.image,
             hostname=name,
-            memory=MEMORY_MIB,
+            memory=NODE_MEMORY,
             tmpfs=["/run"],
-            capabilities=CAPABILITIES,
-            sysctls=SYSCTLS,
-            devices=[
-                docker.ContainerDeviceArgs(host_path="/dev/net/tun", container_path="/dev/net/tun", permissions="rwm")
-            ],
+            capabilities=NODE_CAPABILITIES,
+            sysctls=NODE_SYSCTLS,
+            devices=[docker.ContainerDeviceArgs(host_path=TUN, container_path=TUN, permissions="rwm")],
             volumes=[
                 docker.ContainerVolumeArgs(volume_name=self.config_volume.name, container_path=CONFIG_FOLDER),
                 docker.ContainerVolumeArgs(

@@ -8,8 +8,7 @@ import pulumi_docker as docker
 
 from vpn.components.container import container_options, hardened
 from vpn.model.hosts import LOCAL, Host
-
-MEMORY_MIB = 256
+from vpn.model.privileges import WORKLOAD_MEMORY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ def _container(args: WorkloadContainerArgs) -> docker.ContainerArgs:
         name=args.container_name,
         image=args.image,
         hostname=args.container_name,
-        memory=MEMORY_MIB,
+        memory=WORKLOAD_MEMORY,
         tmpfs=["/tmp", "/run"],  # noqa: S108
         networks_advanced=[docker.ContainerNetworksAdvancedArgs(name=args.network, ipv4_address=args.address)],
         dns=[args.resolver],

@@ -18,25 +18,24 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def node_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
-    """The config folder of one node: name -> text. The checksums come last and name the generation of the whole."""
-    files = {
+    """The config folder of one node: name -> text."""
+    return {
         "hosts": names.render(topology),
         "nftables.nft": firewall.render(topology, node),
         "node.env": _environment(topology, node),
         "paths": paths.render(topology, keys, node),
         "wg0.conf": wgconf.render(topology, keys, node),
     }
-    return with_checksums(files)
 
 
 def gate_files(topology: Topology, keys: KeyRing, access: Access) -> dict[str, str]:
     """The config folder of the access gate: name -> text."""
-    return with_checksums({"settings.json": gate.render(topology, keys, access)})
+    return {"settings.json": gate.render(topology, keys, access)}
 
 
 def proxy_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
     """The config folder of the relay beside a node: name -> text."""
-    return with_checksums({"settings.json": relay.render(topology, keys, node)})
+    return {"settings.json": relay.render(topology, keys, node)}
 
 
 def cluster_files(
@@ -53,11 +52,11 @@ def cluster_files(
         clients=topology.mesh_ranges,
     )
     here = [place for place in topology.places if topology.node(place.node).host == host]
-    return {place.name: with_checksums(cluster.files(place)) for place in here}
+    return {place.name: cluster.files(place) for place in here}
 
 
 def with_checksums(files: dict[str, str]) -> dict[str, str]:
-    """The same files and their checksums, which name the generation of the whole."""
+    """The checksums come last and name the generation of the whole."""
     sums = "".join(f"{sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
     return {**files, CHECKSUMS: sums}
 
@@ -76,7 +75,7 @@ def archive(topology: Topology, keys: KeyRing, host: Host, passwords: Mapping[st
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for folder, files in folders.items():
-            for name, text in files.items():
+            for name, text in with_checksums(files).items():
                 _add(tar, f"{folder}/{name}", text.encode())
     return b64encode(buffer.getvalue()).decode()
 

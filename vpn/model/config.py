@@ -10,6 +10,7 @@ from typing import Any
 from vpn.model.access import AccessReader
 from vpn.model.addresses import assign, host, host_count
 from vpn.model.grants import broken
+from vpn.model.guest_check import GuestCheck, check_members, of_guests
 from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
 from vpn.model.policy_reader import PolicyReader
@@ -17,7 +18,18 @@ from vpn.model.postgres import NUMBERS, Postgres
 from vpn.model.postgres_reader import PostgresReader
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.shape import FULL, ShapeReader, tunnels
-from vpn.model.topology import CARRIER, CHAIN, GATE, SITE_PREFIX, Node, Topology, Workload, node_at, proxy_name
+from vpn.model.topology import (
+    CARRIER,
+    CHAIN,
+    GATE,
+    MOST_GENERATIONS,
+    SITE_PREFIX,
+    Node,
+    Topology,
+    Workload,
+    node_at,
+    proxy_name,
+)
 from vpn.model.transport import MIN_MTU, TransportReader
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
@@ -58,7 +70,6 @@ WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
 MAX_PORT = 65535
-MOST_GENERATIONS = 1_000_000
 UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
@@ -96,28 +107,33 @@ def parse(
     _check_workloads(reader, node_entries, workload_entries)
     _check_folders(reader, workload_entries, can_build)
     postgres_reader = PostgresReader.of(reader, list(dict.fromkeys(_names(node_entries))))
-    own_names = postgres_reader.own_names() if postgres_reader else {}
-    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, own_names)
+    of_cluster = postgres_reader.own_names() if postgres_reader else {}
+    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, of_cluster)
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
     generations = _node_generations(reader, node_entries)
     access = access_reader.access() if access_reader else None
     proxy_port = reader.number("proxyPort", 0, MAX_PORT)
     hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
+    has_guests = any(host.guest for host in hosts.values())
     shape = ShapeReader(reader, hosts).shape()
-    places = {str(entry.get("name")): str(entry.get("node")) for entry in workload_entries}
-    places |= postgres_reader.places() if postgres_reader else {}
+    places = _places(workload_entries, postgres_reader)
     policy, expectations = _policy_reader(reader, node_entries, places, has_members=bool(access)).read()
-    postgres = postgres_reader.postgres(members) if postgres_reader else None
+    postgres = postgres_reader.on_engines(hosts).postgres(members) if postgres_reader else None
     policy = replace(policy, own_pairs=postgres.pairs) if postgres else policy
     talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
     reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
     relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
     relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
-    ingresses = IngressReader(reader).ingresses(node_entries, relayed)
+    ingresses = IngressReader(reader).ingresses(node_entries, relayed) | of_guests(hosts, values["listen_port"])
+    if has_guests:
+        check = GuestCheck(reader, hosts)
+        check.ranges(networks)
+        check.entries(node_entries, workload_entries)
+        check.shape()
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
-    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port))
+    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))
     nodes = _nodes(
         reader,
         ranges,
@@ -144,6 +160,7 @@ def parse(
         postgres=postgres.at({node.name: node.site for node in nodes}) if postgres else None,
     )
     _check_published(reader, topology)
+    check_members(reader, topology)
     _check_expectations(reader, topology)
     reader.stop_if_wrong()
     return topology
@@ -180,6 +197,12 @@ class _Assignment:
         return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
 
 
+def _places(workloads: Entries, postgres: PostgresReader | None) -> dict[str, str]:
+    """The node of everything at a site that can have a service."""
+    places = {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
+    return places | (postgres.places() if postgres else {})
+
+
 def _policy_reader(reader: Reader, nodes: Entries, places: Mapping[str, str], *, has_members: bool) -> PolicyReader:
     return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places, has_members=has_members)
 
@@ -206,12 +229,13 @@ def _check_published(reader: Reader, topology: Topology) -> None:
     if udp and not reader.raw["hostPort"]:
         fix = "set the first UDP port to publish, or inbound: none"
         reader.wrong("hostPort", 0, f"publishes nothing, but other hosts reach {', '.join(sorted(udp))}", fix)
-    relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - set(topology.ingresses)
+    at_gateways = {*topology.ingresses, *(node.name for node in topology.guests)}
+    relays = {name for node, peer in apart for name in topology.relays_from(node, peer)} - at_gateways
     relays |= {peer.name for (_, peer), link in links.items() if link and link.auto}  # it asks there about UDP
     if relays and not topology.proxy_port:
         fix = "set the first TCP port to publish"
         reader.wrong("proxyPort", 0, f"publishes no relay, but others reach {', '.join(sorted(relays))} over TCP", fix)
-    if topology.access and topology.access.embedded and len(topology.hosts) > 1:
+    if topology.access and topology.access.embedded and len(topology.engines) > 1:
         fix = "set access.rpcUrl and access.contractAddress: a gate on every host asks a real chain"
         reader.wrong("access.rpcUrl", None, "is missing: the embedded chain answers on one host only", fix)
 

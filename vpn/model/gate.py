@@ -21,7 +21,7 @@ def render(topology: Topology, keys: KeyRing, access: Access) -> str:
         "tick": access.tick,
         "maxHeadAge": access.max_head_age,
         "memberRange": str(access.member_range),
-        "nodes": {node.name: public_key(topology, keys, node) for node in topology.nodes},
+        "nodes": {node.name: public_key(topology, keys, node) for node in topology.inside},
         "admitting": [node.name for node in topology.nodes if topology.admits_members(node)],
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Machines with a Docker engine: how we reach the engine, and how the nodes there are reached by others."""
+"""Machines that run nodes: how we reach their Docker engine, if we do, and how others reach the nodes there."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+from vpn.model.guest import GUEST_KEYS, Guest, GuestReader
 from vpn.model.reader import LABEL, LABEL_FIX, NOT_SHOWN, Reader
 
-HOST_KEYS = ("name", "docker", "certificates", "address", "region", "inbound")
+DOCKER, DSTACK = "docker", "dstack"
+KINDS = (DOCKER, DSTACK)
+ENGINE_KEYS = ("docker", "certificates", "address", "inbound")
+HOST_KEYS = ("name", "kind", "region", *ENGINE_KEYS, *GUEST_KEYS)
 UDP, TCP, NONE = "udp", "tcp", "none"
 INBOUND = (UDP, TCP, NONE)
 NAME = r"[^\s/:@\[\]?#]+"
@@ -19,7 +23,7 @@ ENGINE_FIX = "write it like unix:///var/run/docker.sock, ssh://user@host or tcp:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A Docker engine, and what gets in there from outside."""
+    """A Docker engine or a confidential VM, and what gets in there from outside."""
 
     name: str
     docker: str | None = None
@@ -31,6 +35,8 @@ class Host:
     region: str = ""
     inbound: str = UDP
     """What gets in at those ports: UDP and TCP, TCP alone, or nothing."""
+    guest: Guest | None = None
+    """The confidential VM that it is; None for a Docker engine."""
 
     @property
     def takes_udp(self) -> bool:
@@ -86,7 +92,7 @@ class HostReader:
         ):
             self._check_unique(hosts, key, reason)
         for index, host in enumerate(hosts):
-            before = engines.get(host.docker, host.name)
+            before = host.name if host.guest else engines.get(host.docker, host.name)
             if before != host.name:
                 fix = f"call it {before}; another name would make all there anew beside what runs"
                 self.reader.wrong(f"hosts[{index}].name", host.name, f"is the host that is called {before}", fix)
@@ -100,19 +106,33 @@ class HostReader:
             name = entry.get("host", hosts[0].name if len(hosts) == 1 else None)
             if not isinstance(name, str) or name not in known:
                 self.reader.wrong(f"nodes[{index}].host", name, "is not a host", f"one of {', '.join(known)}")
-            found[str(entry.get("name"))] = known.get(str(name), hosts[0])
+            host = known.get(str(name), hosts[0])
+            if host.guest and host in found.values():
+                fix = "declare another host, and so another VM"
+                self.reader.wrong(f"nodes[{index}].host", name, "is a confidential VM, which has one node", fix)
+            found[str(entry.get("name"))] = host
         return found
 
     def _host(self, path: str, entry: Mapping[str, Any], count: int) -> Host:
-        reader, region = self.reader, entry.get("region")
+        reader, region, kind = self.reader, entry.get("region"), entry.get("kind", DOCKER)
+        if kind not in KINDS:
+            reader.wrong(f"{path}.kind", kind, "is not known", f"one of {', '.join(KINDS)}")
+        self._check_kind(path, entry, kind)
+        is_guest = kind == DSTACK
         return Host(
             name=reader.text(f"{path}.name", entry.get("name"), LABEL, LABEL_FIX),
-            docker=self._docker(path, entry),
-            certificates=self._certificates(path, entry),
-            address=self._address(path, entry, needed=count > 1),
             region="" if region is None else reader.text(f"{path}.region", region, LABEL, LABEL_FIX),
-            inbound=self._inbound(path, entry),
+            docker=None if is_guest else self._docker(path, entry),
+            certificates=None if is_guest else self._certificates(path, entry),
+            address=None if is_guest else self._address(path, entry, needed=count > 1),
+            inbound=TCP if is_guest else self._inbound(path, entry),
+            guest=GuestReader(reader).guest(path, entry) if is_guest else None,
         )
+
+    def _check_kind(self, path: str, entry: Mapping[str, Any], kind: object) -> None:
+        for key in ENGINE_KEYS if kind == DSTACK else GUEST_KEYS:
+            if key in entry:
+                self.reader.wrong(f"{path}.{key}", entry[key], f"is not for a host of kind {kind}", "leave it out")
 
     def _docker(self, path: str, entry: Mapping[str, Any]) -> str | None:
         value = entry.get("docker")
@@ -156,6 +176,8 @@ class HostReader:
         first: dict[Any, str] = {}
         for index, host in enumerate(hosts):
             value = getattr(host, key)
+            if host.guest and key != "name":
+                continue
             if value in first and (value is not None or key == "docker"):
                 shown = str(value) if value is not None else None
                 self.reader.wrong(f"hosts[{index}].{key}", shown, f"{reason} of {first[value]}", "give each its own")

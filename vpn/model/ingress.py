@@ -51,7 +51,7 @@ class IngressReader:
             if name not in relayed:
                 fix = "set transport: tcp or auto for a link of this node, or leave ingress out"
                 self.reader.wrong(path, value, "leads to a node without a link over TCP", fix)
-            found[name] = Ingress(endpoint=self._endpoint(path, mapping), tls=self._tls(path, mapping.get("tls")))
+            found[name] = Ingress(endpoint=self.endpoint(path, mapping), tls=self._tls(path, mapping.get("tls")))
         return found
 
     def _mapping(self, path: str, value: object, known: Sequence[str]) -> Mapping[str, Any]:
@@ -61,7 +61,8 @@ class IngressReader:
         self.reader.check_keys(f"{path}.", value, known)
         return value
 
-    def _endpoint(self, path: str, ingress: Mapping[str, Any]) -> str:
+    def endpoint(self, path: str, ingress: Mapping[str, Any]) -> str:
+        """Where the gateway is."""
         value = ingress.get("endpoint")
         if not isinstance(value, str) or not ENDPOINT.fullmatch(value) or not 0 < int(value.split(":")[1]) <= MAX_PORT:
             fix = "write it like gateway.example.org:443"
@@ -72,14 +73,19 @@ class IngressReader:
         if value is None:
             return None
         mapping = self._mapping(f"{path}.tls", value, TLS_KEYS)
-        name, authorities = mapping.get("name"), mapping.get("authorities", "")
+        name = mapping.get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
             fix = "give the name that the gateway's certificate is for; it is sent as SNI"
             self.reader.wrong(f"{path}.tls.name", name, "is not a name", fix)
-        if not isinstance(authorities, str) or not _are_certificates(authorities):
+        return Tls(name=str(name), authorities=self.authorities(f"{path}.tls", mapping))
+
+    def authorities(self, path: str, mapping: Mapping[str, Any]) -> str:
+        """Certificates to trust, as PEM; empty for those of the system."""
+        value = mapping.get("authorities", "")
+        if not isinstance(value, str) or not _are_certificates(value):
             fix = "give PEM, or leave it out to trust the system's"
-            self.reader.wrong(f"{path}.tls.authorities", authorities, "is not a list of certificates", fix)
-        return Tls(name=str(name), authorities=str(authorities))
+            self.reader.wrong(f"{path}.authorities", value, "is not a list of certificates", fix)
+        return str(value)
 
 
 def _are_certificates(text: str) -> bool:

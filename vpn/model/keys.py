@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Self
 
-from nacl.bindings import crypto_scalarmult_base
+from nacl.bindings import crypto_scalarmult_base, crypto_sign, crypto_sign_seed_keypair
 
 KEY_BYTES = 32
+SIGNATURE_BYTES = 64
 SEED_LENGTH = 43  # letters and digits: 256 bits
 
 
@@ -93,6 +94,15 @@ class KeyRing:
     def signing_seed(self, cluster: str, name: str) -> bytes:
         """The seed of an Ed25519 key (RFC 8032) of a cluster's member, or of its authority."""
         return self._derive("signing", cluster, name)
+
+    def signer(self) -> str:
+        """In hexadecimal, the public key of who gives orders to nodes in confidential VMs (Ed25519, RFC 8032)."""
+        return crypto_sign_seed_keypair(self._derive("orders"))[0].hex()
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64 bytes of a signature that `signer` can be asked about."""
+        _, secret = crypto_sign_seed_keypair(self._derive("orders"))
+        return crypto_sign(message, secret)[:SIGNATURE_BYTES]
 
     def _derive(self, *label: str) -> bytes:
         # NUL cannot be part of a name, so joined labels cannot be mistaken for one another.

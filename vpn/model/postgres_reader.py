@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from vpn.model.hosts import Host
 from vpn.model.postgres import ETCD, HAPROXY, MEMBERS, OWN_ACCOUNTS, POSTGRES, Database, Postgres, Timings
 from vpn.model.reader import Reader
 
@@ -82,7 +83,7 @@ class PostgresReader:
 
     reader: Reader
     nodes: Sequence[str]
-    """All nodes of the mesh."""
+    """Those where it can be: of the mesh, and at last only those on Docker engines."""
 
     @classmethod
     def of(cls, reader: Reader, nodes: Sequence[str]) -> "PostgresReader | None":
@@ -90,6 +91,10 @@ class PostgresReader:
         if reader.raw.get("postgres") in (None, {}):
             return None
         return cls(reader.within("postgres", POSTGRES_KEYS, POSTGRES_DEFAULTS), nodes)
+
+    def on_engines(self, hosts: Mapping[str, Host]) -> "PostgresReader":
+        """For nodes on Docker engines alone: into a confidential VM nothing is carried. `hosts` by the node's name."""
+        return replace(self, nodes=[name for name in self.nodes if not hosts[name].guest])
 
     def postgres(self, before: Sequence[str] = ()) -> Postgres:
         """The cluster; not one to use when something wrong was noted. `before`: nodes of the members so far."""
@@ -136,7 +141,8 @@ class PostgresReader:
             return ()
         for index, name in enumerate(value):
             if name not in self.nodes:
-                self.reader.wrong(f"{key}[{index}]", name, "is not a node", f"one of {', '.join(self.nodes)}")
+                reason, fix = "is not a node on a Docker engine", f"one of {', '.join(self.nodes)}"
+                self.reader.wrong(f"{key}[{index}]", name, reason, fix)
             elif name in value[:index]:
                 self.reader.wrong(f"{key}[{index}]", name, "is named twice", "name another")
         return tuple(dict.fromkeys(str(name) for name in value))

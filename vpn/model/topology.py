@@ -11,6 +11,7 @@ from vpn.model.access import Access
 from vpn.model.addresses import host, host_number, subnet
 from vpn.model.hosts import LOCAL, Host, Reach
 from vpn.model.ingress import Ingress
+from vpn.model.keys import PublicKey
 from vpn.model.policy import MEMBERS, Expectation, Policy
 from vpn.model.postgres import Place, Postgres
 from vpn.model.shape import Pair, Shape, steps
@@ -18,6 +19,7 @@ from vpn.model.transport import ECHO_PORT, FIRST_PORT, RelayedLink
 
 SITE_PREFIX = 24
 INTERFACE = "wg0"
+MOST_GENERATIONS = 1_000_000
 NAT_KEEPALIVE = 25  # seconds; mappings of UDP may end after 30 (RFC 4787, REQ-5 wants 120)
 CARRIER, GATE, CHAIN = "config", "gate", "chain"  # containers of the mesh beside the nodes: <name>-<this>
 
@@ -105,6 +107,10 @@ class Topology:
     """Gateways in front of relays, by the node's name."""
     postgres: Postgres | None = None
     """A PostgreSQL cluster at some of the sites."""
+    attested: Mapping[str, PublicKey] = field(default_factory=dict)
+    """The keys of nodes in confidential VMs, which only these have, by the node's name."""
+    outside: frozenset[str] = frozenset()
+    """Nodes that are not let in yet: their VMs are to be deployed first."""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -131,9 +137,24 @@ class Topology:
         return {node.name: node for node in self.nodes}
 
     @property
+    def inside(self) -> tuple[Node, ...]:
+        """The nodes that are let in."""
+        return tuple(node for node in self.nodes if node.name not in self.outside)
+
+    @property
     def hosts(self) -> tuple[Host, ...]:
         """The hosts that have nodes, in the order of these."""
         return tuple(dict.fromkeys(node.host for node in self.nodes))
+
+    @property
+    def engines(self) -> tuple[Host, ...]:
+        """The hosts with a Docker engine of ours."""
+        return tuple(host for host in self.hosts if not host.guest)
+
+    @property
+    def guests(self) -> tuple[Node, ...]:
+        """The nodes in confidential VMs."""
+        return tuple(node for node in self.nodes if node.host.guest)
 
     def nodes_on(self, host: Host) -> tuple[Node, ...]:
         """The nodes of a host."""
@@ -145,7 +166,8 @@ class Topology:
     def routes(self) -> tuple[tuple[str, ...], ...]:
         """By which nodes packets go, for every two that may talk; both ends are among them."""
         pairs = [(one.name, other.name) for at, one in enumerate(self.nodes) for other in self.nodes[at + 1 :]]
-        return tuple(self.shape.route(*pair) for pair in pairs if self.policy.talk(*pair))
+        routes = (self.shape.route(*pair) for pair in pairs if self.policy.talk(*pair))
+        return tuple(route for route in routes if self.outside.isdisjoint(route))
 
     @cached_property
     def _ways(self) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -183,12 +205,12 @@ class Topology:
     def talks_with(self, node: Node) -> tuple[Node, ...]:
         """Nodes that may ping it: who may talk with it, and who has a tunnel with it."""
         peers = self._ways.get(node.name, {})
-        others = (other for other in self.nodes if other != node)
+        others = (other for other in self.nodes if other != node and self.outside.isdisjoint((node.name, other.name)))
         return tuple(other for other in others if other.name in peers or self.policy.talk(node.name, other.name))
 
     def admits_members(self, node: Node) -> bool:
         """Whether members have a tunnel to a node: something there is for them."""
-        return self.access is not None and self.policy.reaches(MEMBERS, node.name)
+        return self.access is not None and not node.host.guest and self.policy.reaches(MEMBERS, node.name)
 
     def address(self, name: str) -> IPv4Address:
         """Where a node, a workload or a place is on the mesh. Raises KeyError."""
@@ -205,9 +227,12 @@ class Topology:
 
     @property
     def proxied(self) -> tuple[Node, ...]:
-        """The nodes with a relay beside them: all, if it is published, else those that speak over TCP, or can."""
+        """The nodes with a relay beside them: all, if it is published, else those that speak over TCP, or can.
+
+        One in a confidential VM has it always: what runs there is measured, and shall not follow from the others.
+        """
         named = {name for link in self.relayed_links for name in (*link.between, *link.through)}
-        return tuple(node for node in self.nodes if self.proxy_port or node.name in named)
+        return tuple(node for node in self.nodes if self.proxy_port or node.host.guest or node.name in named)
 
     def node_of(self, name: str) -> Node:
         """The node itself, or the one at whose site a workload or a place is. Raises KeyError."""
@@ -225,6 +250,16 @@ class Topology:
     def proxy_address(self, node: Node) -> IPv4Address:
         """The relay's address on the underlay, of which nodes have the lower half and relays the upper one."""
         return host(self.underlay_range, self.underlay_range.num_addresses // 2 + self.number(node))
+
+    @property
+    def keeper_address(self) -> IPv4Address:
+        """In a confidential VM, the keeper's address on the underlay, between those of nodes and of relays."""
+        return host(self.underlay_range, self.underlay_range.num_addresses // 2)
+
+    @property
+    def keeper_port(self) -> int:
+        """TCP port of the keeper in a confidential VM, where the relay has that of WireGuard."""
+        return self.listen_port + 1
 
     def proxy_host_port(self, node: Node) -> int | None:
         """TCP port of its relay on the Docker host; None when nothing is published."""
@@ -305,6 +340,10 @@ class Topology:
     def generation(self, node: Node) -> str:
         """The generation of a node's key."""
         return _generation(self.key_generation, node.key_generation)
+
+    def epoch(self, node: Node) -> int:
+        """The generation of a node's key as a number."""
+        return self.key_generation * (MOST_GENERATIONS + 1) + node.key_generation
 
     @property
     def preshared_generation(self) -> str:

@@ -96,7 +96,7 @@ class TransportReader:
     def _relays(self) -> tuple[str, ...]:
         """Those of the configuration, else two that anybody reaches, if possible on two hosts."""
         names = self.reader.raw.get("relays")
-        able = [name for name in self.reach.hosts if self.reach.takes_tcp(name)]
+        able = [name for name, host in self.reach.hosts.items() if self.reach.takes_tcp(name) and not host.guest]
         if not isinstance(names, list) or not names:
             if names != []:
                 self.reader.wrong("relays", names, "is not a list", "write it like [node-a, node-b]")
@@ -105,7 +105,8 @@ class TransportReader:
         for index, name in enumerate(names):
             if name not in able:
                 fix = f"one of {', '.join(able)}"
-                self.reader.wrong(f"relays[{index}]", name, "is no node that others reach over TCP", fix)
+                reason = "is no node of a Docker host that others reach over TCP"
+                self.reader.wrong(f"relays[{index}]", name, reason, fix)
         return tuple(dict.fromkeys(str(name) for name in names))
 
     # --- links

@@ -16,12 +16,18 @@ def render(topology: Topology, keys: KeyRing, node: Node) -> str:
 
 def public_key(topology: Topology, keys: KeyRing, node: Node) -> str:
     """Base64 of the key by which its peers know a node."""
+    if node.host.guest:
+        return topology.attested[node.name].base64()
     return keys.private_key(node.name, topology.generation(node)).public().base64()
 
 
 def _interface(topology: Topology, keys: KeyRing, node: Node) -> str:
-    private_key = keys.private_key(node.name, topology.generation(node))
-    return f"[Interface]\nPrivateKey = {private_key.base64()}\nListenPort = {topology.listen_port}\nFwMark = 0\n"
+    own = "" if node.host.guest else f"PrivateKey = {_private_key(topology, keys, node)}\n"  # the keeper there adds it
+    return f"[Interface]\n{own}ListenPort = {topology.listen_port}\nFwMark = 0\n"
+
+
+def _private_key(topology: Topology, keys: KeyRing, node: Node) -> str:
+    return keys.private_key(node.name, topology.generation(node)).base64()
 
 
 def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
@@ -31,9 +37,16 @@ def _peer(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> str:
         "[Peer]",
         f"# {peer.name}",
         f"PublicKey = {public_key(topology, keys, peer)}",
-        f"PresharedKey = {keys.preshared_key(node.name, peer.name, topology.preshared_generation).base64()}",
+        *_preshared(topology, keys, node, peer),
         f"AllowedIPs = {allowed}",
         *([f"Endpoint = {endpoint}"] if endpoint else []),  # else the peer begins
         f"PersistentKeepalive = {topology.keepalive_to(node, peer)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _preshared(topology: Topology, keys: KeyRing, node: Node, peer: Node) -> list[str]:
+    """None with a confidential VM: no secret that is ours goes in there."""
+    if node.host.guest or peer.host.guest:
+        return []
+    return [f"PresharedKey = {keys.preshared_key(node.name, peer.name, topology.preshared_generation).base64()}"]

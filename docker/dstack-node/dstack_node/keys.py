@@ -1,15 +1,11 @@
 """A WireGuard key out of a key of the guest agent's."""
 
 import hmac
-import subprocess
-from base64 import b64encode
+from base64 import b64decode, b64encode
+
+from nacl.bindings import crypto_scalarmult_base
 
 LABEL = b"dstack-vpn/wireguard/1"
-WG_SECONDS = 10
-
-
-class KeyToolError(Exception):
-    """There is no wg(8), or it does not do its work. Holds no part of a key."""
 
 
 def private_key(secret: bytes) -> str:
@@ -28,15 +24,6 @@ def clamp(raw: bytes) -> bytes:
     return bytes([raw[0] & 248, *raw[1:31], raw[31] & 127 | 64])
 
 
-def wg_pubkey(private: str) -> str:
-    """The public key, by wg(8). Raises KeyToolError."""
-    command = ["wg", "pubkey"]
-    try:
-        done = subprocess.run(  # noqa: S603 (fixed words; the key goes over standard input)
-            command, input=f"{private}\n", capture_output=True, text=True, timeout=WG_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise KeyToolError(f"wg pubkey: {type(error).__name__}") from None
-    if done.returncode:
-        raise KeyToolError(f"wg pubkey ended with {done.returncode}")
-    return done.stdout.strip()
+def public_key(private: str) -> str:
+    """Base64 of the matching public key (RFC 7748, section 6.1)."""
+    return b64encode(crypto_scalarmult_base(b64decode(private))).decode()
