@@ -17,6 +17,7 @@ from vpn.model import gate, order, relay, wgconf
 from vpn.model.config import parse
 from vpn.model.guest_compose import app_compose, init_script
 from vpn.model.keys import KeyRing, PublicKey
+from vpn.model.problems import ConfigError
 from vpn.model.topology import Topology
 
 DIGEST = "@sha256:" + "ab" * 32
@@ -269,3 +270,13 @@ def test_compose_takes_a_command_as_it_is_written() -> None:
     shell = {"name": "w", "node": "c", "image": f"nginx{DIGEST}", "command": ["sh", "-c", "echo $HOME"]}
     command = compose(admitted(workloads=[shell]))["services"]["w"]["command"]
     assert command == ["sh", "-c", "echo $$HOME"]  # Compose replaces variables (Compose specification, interpolation)
+
+
+def test_a_database_stands_on_engines_only() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(CONFIG | {"postgres": {"nodes": ["a", "b", "c"]}})
+    assert [problem.path for problem in caught.value.problems] == ["postgres.nodes[2]"]
+    nodes = [*CONFIG["nodes"], {"name": "d", "host": "here"}]
+    cluster = parse(CONFIG | {"nodes": nodes, "postgres": {"nodes": ["a", "b", "d"]}}).postgres
+    assert cluster
+    assert cluster.clients == ("a", "b", "d")
