@@ -15,7 +15,6 @@ from vpn.keepers import KeeperError, ask
 from vpn.model.attestation import NONCE_BYTES, AdmissionPolicy, AttestationError, Evidence, Expected
 from vpn.model.guest import Guest
 from vpn.model.guest_compose import app_compose
-from vpn.model.ingress import Ingress
 from vpn.model.keys import PublicKey
 from vpn.model.topology import Node, Topology
 
@@ -92,16 +91,9 @@ def _asked(topology: Topology, node: Node, policy: AdmissionPolicy) -> Admission
     nonce = os.urandom(NONCE_BYTES)
     expected = Expected(network=topology.name, node=node.name, epoch=topology.epoch(node), nonce=nonce)
     path = f"/evidence?epoch={expected.epoch}&nonce={expected.nonce.hex()}"
-    line = ask(keeper_of(topology, node), "GET", path)
+    line = ask(topology.keeper(node), "GET", path)
     key = admit(Evidence.parse(line), policy, expected, int(time.time()))
     return Admission(node=node.name, key=key, evidence=line.decode().strip())
-
-
-def keeper_of(topology: Topology, node: Node) -> Ingress:
-    """Where the keeper of a node answers. Raises ValueError for a node that is not in a confidential VM."""
-    if node.host.guest is None:
-        raise ValueError(f"{node.name} is not in a confidential VM")
-    return node.host.guest.ingress(topology.keeper_port)
 
 
 def admission_policy(guest: Guest, compose_hashes: frozenset[str]) -> AdmissionPolicy:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from vpn.model.ingress import Ingress
-from vpn.model.untrusted import read_json
+from vpn.model.untrusted import read_json, shown
 
 MOST_BYTES = 2 << 20  # of an answer; evidence has at most half of that
-SECONDS = 15  # for a whole answer
+SECONDS = 15  # to connect, and then for a whole answer
 BUSY_SECONDS = 60  # anybody may ask a keeper, so it may have others to answer first
 PAUSE_SECONDS = (1, 3)
+MOST_SHOWN = 300  # characters of what somebody else says
 
 
 class KeeperError(Exception):
@@ -35,11 +36,10 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(self._name, timeout=SECONDS)
 
     def connect(self) -> None:
+        tcp = socket.create_connection((self._where, int(self._at)), SECONDS)
+        self._tcp = tcp.dup()  # outlives the wrapping, which takes the descriptor away
         self._end.start()
-        self._tcp = socket.create_connection((self._where, int(self._at)), SECONDS)
-        raw = self._tcp.dup()  # outlives the wrapping, which takes the descriptor away
-        self._tcp, wrapped = raw, self._tcp
-        self.sock = self._context.wrap_socket(wrapped, server_hostname=self._name)
+        self.sock = self._context.wrap_socket(tcp, server_hostname=self._name)
 
     def close(self) -> None:
         self._end.cancel()
@@ -62,7 +62,7 @@ def ask(ingress: Ingress, method: str, path: str, body: str | None = None) -> by
             return content
         if status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
             name = ingress.tls.name if ingress.tls else ingress.endpoint
-            raise KeeperError(f"{name} refuses with HTTP status {status}: {_shown(content)}")
+            raise KeeperError(f"{name} refuses with HTTP status {status}: {_told(content)}")
         time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 (no secret)
 
 
@@ -73,8 +73,8 @@ def _exchange(ingress: Ingress, method: str, path: str, body: str | None) -> tup
         response = connection.getresponse()
         content = _whole(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        told = _shown(str(error).encode()) if str(error) else type(error).__name__
-        raise KeeperError(f"{connection.host} does not answer: {told}") from None
+        reason = shown(str(error)[:MOST_SHOWN]) or type(error).__name__
+        raise KeeperError(f"{connection.host} does not answer: {reason}") from None
     finally:
         connection.close()
     return response.status, content
@@ -87,9 +87,8 @@ def _whole(response: http.client.HTTPResponse) -> bytes:
     return content
 
 
-def _shown(content: bytes) -> str:
-    """What a stranger says, for a terminal."""
-    return repr(content[:300].decode(errors="replace"))
+def _told(content: bytes) -> str:
+    return shown(content[:MOST_SHOWN].decode(errors="replace"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +114,8 @@ def give(ingress: Ingress, order: str) -> State:
 def _state(content: bytes) -> State:
     try:
         answer = read_json(content.decode())
-        return State(serial=int(answer["serial"]), missing=tuple(repr(one)[:40] for one in answer["missing"][:10]))
+        return State(
+            serial=int(answer["serial"]), missing=tuple(shown(str(one))[:40] for one in answer["missing"][:10])
+        )
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise KeeperError(f"the keeper's answer tells nothing: {error!r}"[:300]) from None
+        raise KeeperError(f"the keeper's answer tells nothing: {shown(str(error))[:MOST_SHOWN]}") from None

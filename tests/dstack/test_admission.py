@@ -22,7 +22,16 @@ from tests.dstack.claims import EXPECTED, IMAGE, KEY, NOW, OLD_NONCE, OTHER_KEY,
 from tests.model.strategies import json_values
 from tests.simulator.guests import AUTHORITY, COMPOSE, guest
 from vpn.attestation import admit, check_quote
-from vpn.model.attestation import FIELDS, MOST_BYTES, AdmissionPolicy, AttestationError, Evidence, Expected, Reason
+from vpn.model.attestation import (
+    FIELDS,
+    MOST_BYTES,
+    AdmissionPolicy,
+    AttestationError,
+    Evidence,
+    Expected,
+    Reason,
+    Refusal,
+)
 from vpn.model.event_log import RUNTIME_EVENT, Event
 
 R = Reason
@@ -347,3 +356,9 @@ def test_evidence_that_was_good_once_is_no_answer_to_the_next_question() -> None
     assert admit(handed_over, POLICY, EXPECTED, NOW) == KEY
     with pytest.raises(AttestationError, match="replay: it answers another nonce"):
         admit(handed_over, POLICY, expected(nonce=OLD_NONCE), NOW)
+
+
+@given(st.text())
+def test_what_a_stranger_says_does_not_steer_a_terminal(text: str) -> None:
+    said = str(Refusal(Reason.MALFORMED, text))
+    assert said.isprintable()

@@ -58,7 +58,7 @@ def says(text: str, status: str = "200 OK") -> Answer:
 
 def test_an_answer_comes(certificate: Certificate) -> None:
     with answering(certificate, says('{"serial": 5, "missing": ["node"]}')) as ingress:
-        assert state(ingress) == State(serial=5, missing=("'node'",))
+        assert state(ingress) == State(serial=5, missing=("node",))
 
 
 def test_one_that_is_busy_is_asked_again(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:

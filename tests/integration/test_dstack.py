@@ -1,11 +1,15 @@
 """A node in a confidential VM, behind a gateway as DStack has it; the VM is simulated, all else is real."""
 
+import json
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from dstack_simulator.certificates import Authority
 from pulumi.automation import CommandError
 
 from tests.integration.hosts import Hosts, eventually
-from tests.integration.stack import Stack
+from tests.integration.stack import CHECKOUT, Stack
 from tests.integration.vm import APP_ID, DOMAIN, HERE, THERE, Vm, vm
 from vpn.keepers import KeeperError, ask, give
 from vpn.model.ingress import Ingress, Tls
@@ -96,6 +100,24 @@ def test_a_page_comes_out_of_the_vm_through_its_gateway(mesh: Mesh) -> None:
     eventually(lambda: mesh.here.page("itd-client", "itd-web") is not None, 20)
     assert f"{APP_ID}-51820.{DOMAIN}" in mesh.vm.gateway.asked
     assert mesh.stack.outputs()["links"]["between"] == {"here - vm": "TCP, opened from here: nothing gets in there"}
+
+
+def test_the_command_line_writes_what_the_vm_runs_and_checks_the_mesh(mesh: Mesh, tmp_path: Path) -> None:
+    outputs = mesh.stack.outputs()
+    (tmp_path / "mesh.json").write_text(json.dumps(outputs))
+
+    def vpn(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "vpn.cli", *arguments, "--mesh", str(tmp_path / "mesh.json"), "--json"]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=True)
+        return json.loads(done.stdout)
+
+    written = vpn("dstack", "files", "c", str(tmp_path / "c"))
+    app_compose = (tmp_path / "c" / "app-compose.json").read_bytes()
+    assert app_compose == (mesh.vm.run / "app-compose.json").read_bytes()
+    assert sha256(app_compose).hexdigest() == written["composeHash"]
+    assert [one["admitted"] for one in vpn("dstack", "list")] == [True]
+    looked = {(line["source"], line["target"]): line["ok"] for line in vpn("check")}
+    assert looked == {("a", "b"): True, ("a", "c"): True, ("b", "a"): True, ("b", "c"): True}
 
 
 def test_one_more_up_changes_nothing_and_the_evidence_told_stays(mesh: Mesh) -> None:

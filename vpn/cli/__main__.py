@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from vpn.cli import client, guests, passes
+from vpn.cli import client, dstack, passes
 from vpn.cli.check import check
 from vpn.cli.failure import CliError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(passes.app, name="pass")
 app.add_typer(client.app, name="client")
-app.add_typer(guests.app, name="dstack")
+app.add_typer(dstack.app, name="dstack")
 app.command()(check)
 
 

@@ -8,7 +8,6 @@ import pulumi
 import pulumi_docker as docker
 import pulumi_random as random
 
-from vpn.admission import keeper_of
 from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.delivery import Recipient, until_applied
@@ -166,7 +165,7 @@ class VpnMesh(pulumi.ComponentResource):
     def _keeper(self, node: Node, seed: str) -> Keeper:
         keys = KeyRing(seed=seed, mesh=self._prefix)
         sign = partial(order.signed, self._topology, keys, node)
-        return Keeper(name=node.host.name, ingress=keeper_of(self._topology, node), order=sign)
+        return Keeper(name=node.host.name, ingress=self._topology.keeper(node), order=sign)
 
     def _carrier(self, host: Host, seed: pulumi.Output[str]) -> ConfigCarrier:
         readers = self._readers(host)

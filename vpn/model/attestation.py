@@ -14,7 +14,7 @@ from typing import Any, Self
 from vpn.model import event_log
 from vpn.model.event_log import HEX, Boot, EventLogError
 from vpn.model.keys import PublicKey
-from vpn.model.untrusted import read_json
+from vpn.model.untrusted import read_json, shown
 
 MOST_BYTES = 1 << 20  # of evidence; a quote has 5 kB, an event log 20
 MOST_NUMBER = 1 << 53  # that every reader of JSON takes for what it is (RFC 8259, 6)
@@ -59,7 +59,7 @@ class Refusal:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+        return f"{self.reason}: {shown(self.detail)}"
 
 
 class AttestationError(ValueError):

@@ -131,6 +131,7 @@ def parse(
         check.ranges(networks)
         check.entries(node_entries, workload_entries)
         check.shape()
+        check.apps()
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))

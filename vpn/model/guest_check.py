@@ -62,7 +62,7 @@ class GuestCheck:
                 self.reader.wrong(f"nodes[{index}].ingress", entry["ingress"], reason, "leave it out")
 
     def shape(self) -> None:
-        """Nobody's way may lead through a VM that is not there yet, and no two VMs are one application."""
+        """Nobody's way may lead through a VM that is not there yet."""
         raw = self.reader.raw
         gateways = raw.get("gateways")
         named = {"hub": raw.get("hub")}
@@ -72,9 +72,9 @@ class GuestCheck:
             if host and host.guest and not host.guest.app:
                 fix = f"give {host.name} its app first, and make it {path} then"
                 self.reader.wrong(path, name, "is in a confidential VM that is not deployed yet", fix)
-        self._check_apps()
 
-    def _check_apps(self) -> None:
+    def apps(self) -> None:
+        """No two VMs are one application."""
         owners: dict[str, str] = {}
         for host in dict.fromkeys(self.hosts.values()):
             app = host.guest.app if host.guest else None

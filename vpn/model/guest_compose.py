@@ -127,7 +127,7 @@ def _keeper(topology: Topology, node: Node, signer: str) -> Document:
             "keeper:/state",
             f"{AGENT_SOCKET}:{AGENT_SOCKET}",
         ],
-        healthcheck=_healthcheck("python3", "-m", "dstack_node", "health"),
+        healthcheck=_healthcheck("health"),
     )
 
 

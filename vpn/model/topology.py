@@ -261,6 +261,12 @@ class Topology:
         """TCP port of the keeper in a confidential VM, where the relay has that of WireGuard."""
         return self.listen_port + 1
 
+    def keeper(self, node: Node) -> Ingress:
+        """Where the keeper of a node answers. Raises ValueError for a node that is not in a confidential VM."""
+        if node.host.guest is None:
+            raise ValueError(f"{node.name} is not in a confidential VM")
+        return node.host.guest.ingress(self.keeper_port)
+
     def proxy_host_port(self, node: Node) -> int | None:
         """TCP port of its relay on the Docker host; None when nothing is published."""
         return self.proxy_port + self.number(node) - 1 if self.proxy_port else None

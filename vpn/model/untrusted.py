@@ -1,4 +1,4 @@
-"""JSON from somebody who may want to do harm."""
+"""What comes from somebody who may want to do harm."""
 
 import json
 from typing import Any
@@ -17,3 +17,8 @@ def read_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("is nested too deep") from None
+
+
+def shown(text: str) -> str:
+    """A stranger's text on one line for a terminal, which it shall not steer: what cannot be printed is escaped."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
