@@ -127,11 +127,7 @@ def parse(
     relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
     ingresses = IngressReader(reader).ingresses(node_entries, relayed) | of_guests(hosts, values["listen_port"])
     if has_guests:
-        check = GuestCheck(reader, hosts)
-        check.ranges(networks)
-        check.entries(node_entries, workload_entries)
-        check.shape()
-        check.apps()
+        GuestCheck(reader, hosts).everything(networks, node_entries, workload_entries)
     reader.stop_if_wrong("nodes", *networks)
     vpn, underlay, sites = (network for network in networks.values() if network)
     ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))

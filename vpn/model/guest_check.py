@@ -38,7 +38,14 @@ class GuestCheck:
     hosts: Mapping[str, Host]
     """The host of every node, by the node's name."""
 
-    def ranges(self, networks: Mapping[str, IPv4Network | None]) -> None:
+    def everything(self, networks: Mapping[str, IPv4Network | None], nodes: Entries, workloads: Entries) -> None:
+        """All that no part of the configuration can tell alone."""
+        self._ranges(networks)
+        self._entries(nodes, workloads)
+        self._shape()
+        self._apps()
+
+    def _ranges(self, networks: Mapping[str, IPv4Network | None]) -> None:
         """No network that is there already, and a port for the keeper."""
         for key, network in networks.items():
             clash = next((taken for taken in TAKEN if network and network.overlaps(taken)), None)
@@ -50,7 +57,7 @@ class GuestCheck:
             fix = "choose another: the next is that of the keeper in a confidential VM"
             self.reader.wrong("listenPort", port, f"leaves no port for the keeper beside {AGENT_PORT}", fix)
 
-    def entries(self, nodes: Entries, workloads: Entries) -> None:
+    def _entries(self, nodes: Entries, workloads: Entries) -> None:
         """Images that say what they are, and no other gateway."""
         for index, entry in enumerate(workloads):
             if self._in_guest(entry.get("node")):
@@ -61,7 +68,7 @@ class GuestCheck:
                 reason = "is set for a node in a confidential VM, which has its host's gateway"
                 self.reader.wrong(f"nodes[{index}].ingress", entry["ingress"], reason, "leave it out")
 
-    def shape(self) -> None:
+    def _shape(self) -> None:
         """Nobody's way may lead through a VM that is not there yet."""
         raw = self.reader.raw
         gateways = raw.get("gateways")
@@ -73,7 +80,7 @@ class GuestCheck:
                 fix = f"give {host.name} its app first, and make it {path} then"
                 self.reader.wrong(path, name, "is in a confidential VM that is not deployed yet", fix)
 
-    def apps(self) -> None:
+    def _apps(self) -> None:
         """No two VMs are one application."""
         owners: dict[str, str] = {}
         for host in dict.fromkeys(self.hosts.values()):
