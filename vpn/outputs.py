@@ -162,6 +162,10 @@ def postgres(topology: Topology) -> dict[str, Any] | None:
         return None
     return {
         "members": list(cluster.nodes),
+        "memory": cluster.memory,
+        "generation": cluster.generation,
+        "backups": [topology.container(place.name) for place in cluster.archives],
+        "addresses": {place.name: str(place.address) for place in topology.places},
         "clients": {
             place.node: {"host": f"{place.name}.{topology.domain}", "address": str(place.address)}
             for place in cluster.proxies

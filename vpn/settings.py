@@ -31,7 +31,7 @@ async def load() -> tuple[Topology, Mapping[str, str]]:
     addresses = {name: entry["address"] for name, entry in (before["nodes"] | before["workloads"]).items()}
     engines_before = {host.get("docker"): name for name, host in before["hosts"].items() if host.get("kind") != DSTACK}
     try:
-        topology = parse(_raw_config(), addresses, _can_build, engines_before, before["postgres"].get("members", []))
+        topology = parse(_raw_config(), addresses, _can_build, engines_before, before["postgres"])
     except ConfigError as error:
         raise pulumi.RunError(str(error)) from None
     await _ask_engines(topology)

@@ -46,7 +46,7 @@ def running(postgres: Postgres, image: str) -> Iterator[str]:
 def _files(cluster: Postgres, place: Place) -> dict[str, str]:
     ring = KeyRing(seed="x" * SEED_LENGTH, mesh=OWN)
     passwords = dict.fromkeys(cluster.accounts, PASSWORD)
-    one = Cluster(name=OWN, postgres=cluster, keys=ring, passwords=passwords, clients=(RANGE,))
+    one = Cluster(name=OWN, postgres=cluster, keys=ring, passwords=passwords)
     return with_checksums(one.files(place))
 
 

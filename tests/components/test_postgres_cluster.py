@@ -8,6 +8,7 @@ import pytest
 from tests.components.harness import Engine, Secret, plain, secrets
 from tests.model.example import SEED
 from tests.model.stack_files import DEFAULTS, NAMESPACE, _read
+from vpn.components.rolling import Member
 from vpn.model.hosts import LOCAL
 
 CONFIG = (
@@ -21,7 +22,11 @@ TMPFS = "rw,nosuid,nodev,noexec,size=16m,mode=1777"
 
 def up(**change: Any) -> Engine:
     config = CONFIG | {"postgres": CONFIG["postgres"] | change}
-    with patch("vpn.components.postgres_cluster.primary_last", lambda members: sorted(members, reverse=True)):
+    last = {"c": 0, "b": 1, "a": 2}
+    with (
+        patch.object(Member, "rank", lambda member: last[member.container[-1]]),
+        patch.object(Member, "differs", return_value=False),
+    ):
         return Engine().up(config)
 
 
@@ -85,5 +90,14 @@ def test_the_carrier_brings_all_of_them_their_files(engine: Engine) -> None:
 def test_members_are_made_one_after_another_in_the_order_that_was_asked_for(engine: Engine) -> None:
     made = [one.name for one in engine.registered if one.type.endswith(":Container")]
     order = [name for name in made if name.startswith(("etcd", "postgres"))]
-    assert order == [f"etcd-node-{node}" for node in "abc"] + [f"postgres-node-{node}" for node in "cba"]
+    assert order == [f"{kind}-node-{node}" for kind in ("etcd", "postgres") for node in "cba"]
     assert "back-wireguard-postgres-node-a" in engine.hooks
+
+
+def test_backups_have_a_container_and_a_volume_that_stays() -> None:
+    engine = up(backups={"node": "node-b"}, protect=True)
+    inputs = engine.find("Container", "backup-node-b").inputs
+    assert inputs["command"] == ["member", "backup"]
+    assert [one["name"] for one in inputs["networksAdvanced"]] == ["wireguard-site-node-b"]
+    assert "/var/lib/pgbackrest" in {one["containerPath"] for one in inputs["volumes"]}
+    assert "backup-node-b_data" in {one.name for one in engine.registered if one.options.protect}

@@ -5,23 +5,26 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
+from docker.errors import APIError
 from docker.models.containers import Container
 
 from tests.integration.hosts import Hosts, eventually
 
-KINDS = ("etcd", "postgres")
+IDENTITY = (("cacert", "authority", "pem"), ("cert", "member", "pem"), ("key", "member", "key"))
 READY_SECONDS = 90
 # One row after another, each with a number of its own; in /tmp/acknowledged the number and the time of each that
 # PostgreSQL said is committed. Whatever goes wrong, it connects anew and goes on with the next number.
 WRITER = """\
 import os, sys, time, psycopg2
 from pathlib import Path
-host, number, connection = sys.argv[1], int(time.time() * 1000), None
+host, number, connection = sys.argv[1], int(time.time() * 1000000), None
 with open("/tmp/acknowledged", "w", buffering=1) as known:
     while not Path("/tmp/stop").exists():
         try:
@@ -81,6 +84,10 @@ class Database:
     client_node: str
     password: str = field(repr=False)
 
+    def at(self, node: str) -> "Database":
+        """The same, seen from the HAProxy of a node."""
+        return replace(self, client=f"{self.prefix}-haproxy-{node}", client_node=node)
+
     def container(self, kind: str, node: str) -> Container:
         """A container of the cluster as it is now."""
         return self.hosts.get(f"{self.prefix}-{kind}-{node}")
@@ -103,7 +110,7 @@ class Database:
             return None
         (network,) = container.attrs["NetworkSettings"]["Networks"].values()
         status, output = self.hosts.run(container.name, "python3", "-c", LOOK, network["IPAddress"])
-        return dict(json.loads(output)) if status == 0 else None
+        return dict(json.loads(output)) if status == 0 and output else None  # the engine may return before it has read
 
     def primary(self) -> str:
         """The node of the primary; fails when there is none, or more than one."""
@@ -149,11 +156,49 @@ class Database:
         now = max(self._acknowledged()) + 2  # one may have been on its way
         return eventually(lambda: max(self._acknowledged()) > now, seconds, "rows are written again")
 
+    def etcd_leader(self) -> str:
+        """The node of the etcd that leads the others, as they agree."""
+        names = {}
+        for node in self.nodes:
+            options = [f"--{name}=/etc/cluster/{file}.{kind}" for name, file, kind in IDENTITY]
+            command = ("etcdctl", f"--endpoints=etcd-{node}:2379", *options, "-w", "json", "endpoint", "status")
+            (found,) = json.loads(self.hosts.out(f"{self.prefix}-etcd-{node}", *command))
+            names[found["Status"]["header"]["member_id"]] = node
+            leader = found["Status"]["leader"]
+        return names[leader]
+
+    @contextmanager
+    def never_two_away(self) -> Iterator[None]:
+        """At no moment that is looked at, two PostgreSQLs do not run; at some moment one does not."""
+        least, done = len(self.nodes), Event()
+
+        def look() -> int:
+            fewest = least
+            while not done.is_set():
+                running = [one for one in self.states().values() if one["state"] == "running"]
+                fewest = min(fewest, len(running))
+            return fewest
+
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(look)
+            try:
+                yield
+            finally:
+                done.set()
+            assert looking.result() == len(self.nodes) - 1
+
     def kill_process(self, node: str, name: str) -> None:
         """kill -9 of a process of a member: a postmaster, or Patroni."""
-        top = self.container("postgres", node).top(ps_args="-eo pid,args")["Processes"]
-        for pid in [int(pid) for pid, arguments in top if name in arguments][:1]:  # else it is dead already
-            os.kill(pid, signal.SIGKILL)
+        pids = self._pids(node, name)
+        os.kill(pids[0], signal.SIGKILL)
+        eventually(lambda: pids[0] not in self._pids(node, name), 10, f"{name} is dead")
+
+    def _pids(self, node: str, name: str) -> list[int]:
+        try:
+            top = self.container("postgres", node).top(ps_args="-eo pid,args")["Processes"]
+        except APIError:  # its container ended with it
+            return []
+        return [int(pid) for pid, arguments in top if name in arguments]
 
     def _acknowledged(self) -> dict[int, float]:
         output = ""
@@ -163,7 +208,8 @@ class Database:
         return {int(number): float(at) for number, at in lines}
 
     def _python(self, program: str, *arguments: str) -> tuple[int, str]:
-        result = self.hosts.get(self.client).exec_run(
-            ["python3", "-c", program, *arguments], environment={"PASSWORD": self.password}
-        )
-        return int(result.exit_code), result.output.decode()
+        secret = {"PASSWORD": self.password}
+        while True:
+            result = self.hosts.get(self.client).exec_run(["python3", "-c", program, *arguments], environment=secret)
+            if result.output:  # else the engine returned before it had read what every program here prints
+                return int(result.exit_code), result.output.decode()

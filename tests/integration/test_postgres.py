@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
 from tests.integration.database import Database
 from tests.integration.hosts import Hosts, eventually
@@ -21,6 +23,7 @@ CLUSTER: dict[str, Any] = {
     "protect": False,
     "roles": [{"name": "app"}],
     "databases": [{"name": "app", "owner": "app"}],
+    "backups": {"node": "d"},
 }
 CONFIG: dict[str, Any] = {
     "name": "itpg",
@@ -122,16 +125,6 @@ def test_a_killed_process_of_the_primary(database: Database, process: str) -> No
     assert writing.gap < PRIMARY_LOST_SECONDS
 
 
-def test_the_container_of_the_primary_is_killed(database: Database) -> None:
-    with database.written() as writing:
-        primary = database.primary()
-        database.container("postgres", primary).kill()
-        database.rows_go_on(PRIMARY_LOST_SECONDS)
-        assert database.primary() != primary
-        database.container("postgres", primary).start()
-    assert writing.gap < PRIMARY_LOST_SECONDS
-
-
 def test_the_primary_is_paused_and_is_none_when_it_wakes(database: Database) -> None:
     with database.written():
         primary = database.primary()
@@ -158,35 +151,77 @@ def test_the_node_of_the_primary_is_killed_and_no_other_tunnel_loses_a_packet(da
     assert writing.gap < PRIMARY_LOST_SECONDS
 
 
-def test_the_primary_is_on_the_smaller_side_of_a_partition(database: Database, hosts: Hosts) -> None:
-    with database.written():
-        primary = database.primary()
-        with hosts.paused_agent(f"itpg-{primary}"):
-            hosts.out(f"itpg-{primary}", "ip", "link", "set", "wg0", "down")
-            database.rows_go_on(PRIMARY_LOST_SECONDS)
-            assert database.primary() != primary
+def test_the_primary_is_on_the_smaller_side_of_a_partition_with_a_writer(database: Database, hosts: Hosts) -> None:
+    primary = database.primary()
+    container = database.container("postgres", primary)
+    with database.written(), database.at(primary).written() as cut_off, hosts.paused_agent(f"itpg-{primary}"):
+        hosts.out(f"itpg-{primary}", "ip", "link", "set", "wg0", "down")
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+        assert database.primary() != primary
+    assert cut_off.gap > 5  # what it acknowledged before and after, the others have
+    assert "running pg_rewind from" in container.logs().decode()
 
 
-def test_one_etcd_is_lost(database: Database) -> None:
+def test_one_etcd_is_lost_and_then_the_node_of_the_one_that_leads(database: Database, hosts: Hosts) -> None:
+    primary = database.primary()
     with database.written() as writing:
-        etcd = database.container("etcd", database.primary())
+        etcd = database.container("etcd", primary)
         etcd.kill()
         database.rows_go_on(10)
         etcd.start()
+        eventually(lambda: database.etcd_leader() != primary, 30, "etcd is led beside a replica")
+        leader = hosts.get(f"itpg-{database.etcd_leader()}")
+        leader.kill()
+        database.rows_go_on(10)
+        leader.start()
+    assert database.primary() == primary
     assert writing.gap < 10
 
 
-def test_new_keys_under_load(stack: Stack, database: Database) -> None:
+def test_without_etcd_the_primary_goes_on_as_long_as_both_replicas_know_of_it(database: Database, hosts: Hosts) -> None:
     with database.written() as writing:
-        stack.up(keyGeneration=2)
+        primary, begin = database.primary(), time.monotonic()
+        etcds = [database.container("etcd", node) for node in NODES]
+        for etcd in etcds:
+            etcd.kill()
+        eventually(
+            lambda: database.rows_go_on(5) < 5 and time.monotonic() - begin > 30, 40, "longer than its key lasts"
+        )
+        assert database.states()[primary]["role"] == "primary"
+        replica = database.container("postgres", next(node for node in NODES if node != primary))
+        replica.kill()
+        demoted = eventually(lambda: not any(one["role"] == "primary" for one in database.states().values()), 60)
+        assert demoted < 60
+        for one in (*etcds, replica):
+            one.start()
+    assert writing.gap < READY_SECONDS
+
+
+def test_new_keys_and_one_more_node_under_load(stack: Stack, database: Database) -> None:
+    with database.written() as writing:
+        stack.up(keyGeneration=2, nodes=[*CONFIG["nodes"], {"name": "e"}])
     assert writing.gap < 5
 
 
-def test_all_restart_at_once(database: Database, hosts: Hosts) -> None:
-    names = [f"itpg-{kind}{node}" for node in NODES for kind in ("", "etcd-", "postgres-")]
-    with database.written(), ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: hosts.get(name).restart(timeout=20), names))
+def test_all_are_killed_at_once(database: Database, hosts: Hosts) -> None:
+    found = [hosts.get(f"itpg-{kind}{node}") for node in NODES for kind in ("", "etcd-", "postgres-")]
+    with database.written(), ThreadPoolExecutor(len(found)) as pool:
+        list(pool.map(Container.kill, found))
+        list(pool.map(Container.start, found))
         database.rows_go_on(READY_SECONDS)
+
+
+def test_a_machine_is_lost_with_its_data_and_made_anew(stack: Stack, database: Database, hosts: Hosts) -> None:
+    lost = database.primary()
+    with database.written() as writing:
+        for kind in ("postgres", "etcd"):
+            database.container(kind, lost).remove(force=True)
+            hosts.client.volumes.get(f"itpg-{kind}-{lost}-data").remove()
+        database.rows_go_on(PRIMARY_LOST_SECONDS)
+        stack.up()
+        database.await_well()
+        assert database.etcd_leader() in NODES  # all three answer
+    assert writing.gap < PRIMARY_LOST_SECONDS
 
 
 def test_rules_let_the_cluster_be_and_nobody_else_in(stack: Stack, database: Database, hosts: Hosts) -> None:
@@ -209,22 +244,54 @@ def test_a_parameter_that_needs_a_restart_goes_one_by_one_and_the_primary_last(
     stack: Stack, database: Database
 ) -> None:
     before = database.primary()
-    with database.written() as writing:
-        stack.up(postgres=CLUSTER | {"parameters": {"max_connections": 120, "work_mem": "8MB"}})
+    roles = [{"name": "app"}, {"name": "report"}]
+    with database.written() as writing, database.never_two_away():
+        stack.up(postgres=CLUSTER | {"parameters": {"max_connections": 120, "work_mem": "8MB"}, "roles": roles})
         assert database.ask("SHOW max_connections") == [["120"]]
         assert database.ask("SHOW work_mem") == [["8MB"]]
         assert database.primary() != before
     assert writing.gap < 20
+    assert database.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'report'") == [[True]]
+
+
+def test_less_of_what_replicas_need_goes_to_the_primary_first(stack: Stack, database: Database) -> None:
+    before = database.primary()
+    with database.written() as writing:
+        stack.up(postgres=CLUSTER)
+        assert database.ask("SHOW max_connections") == [["100"]]
+        assert database.ask("SHOW max_connections", port=5001) == [["100"]]
+        assert database.primary() == before
+    assert writing.gap < 20
+    assert database.ask("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'report'") == [[False]]
 
 
 def test_another_image_goes_one_by_one_and_the_primary_last(stack: Stack, database: Database) -> None:
     before = {node: database.container("postgres", node).id for node in NODES}
     primary = database.primary()
     dockerfile = stack.project / "docker/postgres/Dockerfile"
-    with database.written() as writing:
+    with database.written() as writing, database.never_two_away():
         dockerfile.write_text(dockerfile.read_text() + "LABEL changed=yes\n")
         stack.up()
         assert all(database.container("postgres", node).id != before[node] for node in NODES)
         made = {node: database.container("postgres", node).attrs["Created"] for node in NODES}
         assert max(made, key=lambda node: made[node]) == primary
     assert writing.gap < 30
+
+
+def test_what_was_deleted_comes_back_from_the_backup(stack: Stack, database: Database, hosts: Hosts) -> None:
+    def backups() -> list[Any]:
+        (part,) = json.loads(
+            hosts.get("itpg-backup-d").exec_run(["pgbackrest", "info", "--output=json"], user="postgres").output
+        )
+        return list(part["backup"])
+
+    eventually(lambda: len(backups()) == 1, 60, "a backup is made")
+    database.ask("CREATE TABLE kept AS SELECT 'here' AS word")
+    ((moment,),) = database.ask("SELECT clock_timestamp()")
+    database.ask("DROP TABLE kept")
+    stack.up(postgres=CLUSTER | {"generation": 2, "restoreTo": moment})
+    database.await_well()
+    assert database.ask("SELECT word FROM kept") == [["here"]]
+    assert database.ask("SELECT pg_is_in_recovery()") == [[False]]
+    with database.written():
+        eventually(lambda: database.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [[True]], 60)

@@ -3,6 +3,7 @@
 import json
 import ssl
 from ipaddress import IPv4Network
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CLUSTER: Config = {
     "roles": [{"name": "app"}, {"name": "report"}],
     "databases": [{"name": "shop", "owner": "app"}],
 }
+BACKED_UP: Config = {"backups": {"node": "d"}, "generation": 2}
 BASE: Config = {"nodes": [{"name": name} for name in "abcd"], "postgres": CLUSTER}
 RING = KeyRing(seed=SEED, mesh="wireguard")
 PASSWORDS = {name: f"secret of {name}" for name in ("replication", "rewind", "api", "app", "report")}
@@ -89,6 +91,18 @@ def test_without_settings_there_is_no_cluster(nothing: object) -> None:
         ({"databases": [{"name": "shop", "owner": "nobody"}]}, [("postgres.databases[0].owner", "nobody")]),
         ({"databases": [{"name": "template1", "owner": "app"}]}, [("postgres.databases[0].name", "template1")]),
         ({"protect": "no"}, [("postgres.protect", "no")]),
+        ({"parameters": {"data_sync_retry": True}}, [("postgres.parameters.data_sync_retry", True)]),
+        ({"parameters": {"wal_sender_timeout": 0}}, [("postgres.parameters.wal_sender_timeout", 0)]),
+        ({"parameters": {"max_connections": 5000}}, [("postgres.parameters.max_connections", 5000)]),
+        ({"parameters": {"random_page_cost": inf}}, [("postgres.parameters.random_page_cost", inf)]),
+        ({"backups": {"node": "z"}}, [("postgres.backups.node", "z")]),
+        ({"backups": {"keep": 3}}, [("postgres.backups.node", None)]),
+        ({"backups": {"node": "d", "every": 0}}, [("postgres.backups.every", 0)]),
+        ({"backups": "d"}, [("postgres.backups", "d"), ("postgres.backups.node", None)]),
+        ({"generation": 2}, [("postgres.generation", 2)]),
+        ({"restoreTo": "2026-01-31T08:00:00Z"}, [("postgres.restoreTo", "2026-01-31T08:00:00Z")]),
+        (BACKED_UP | {"restoreTo": "2026-01-31T08:00:00"}, [("postgres.restoreTo", "2026-01-31T08:00:00")]),
+        (BACKED_UP | {"restoreTo": "yesterday"}, [("postgres.restoreTo", "yesterday")]),
         ({"password": "x"}, [("postgres.password", "(not shown)")]),
     ],
     ids=repr,
@@ -98,11 +112,32 @@ def test_a_mistake(change: Config, expected: list[tuple[str, object]]) -> None:
 
 
 def test_members_stay_where_they_are() -> None:
-    assert parse(BASE, members=["c", "b", "a"]).postgres
-    assert mistakes(BASE, members=["a", "b", "d"]) == [("postgres.nodes", ["a", "b", "c"])]
+    assert parse(BASE, cluster={"members": ["c", "b", "a"]}).postgres
+    assert mistakes(BASE, cluster={"members": ["a", "b", "d"]}) == [("postgres.nodes", ["a", "b", "c"])]
+
+
+def test_a_member_does_not_move() -> None:
+    """etcd knows its members by their addresses."""
+    before = {"members": list("abc"), "addresses": {"etcd-a": "10.64.9.251", "postgres-b": "10.64.2.250"}}
+    assert mistakes(BASE, cluster=before) == [("postgres.nodes", "a")]
+
+
+def test_a_generation_follows_the_one_before_and_memory_goes_down_by_halves() -> None:
+    before = {"generation": 1, "memory": 2000}
+    config = with_cluster(**BACKED_UP | {"generation": 3, "memory": 999})
+    assert mistakes(config, cluster=before) == [("postgres.generation", 3), ("postgres.memory", 999)]
+    assert parse(with_cluster(**BACKED_UP, memory=1000), cluster=before).postgres
+
+
+def test_a_name_leaves_room_for_those_of_the_cluster() -> None:
+    config = BASE | {"nodes": [*BASE["nodes"], {"name": "e" * 55}]}
+    assert mistakes(config) == [("nodes", "e" * 55)]
 
 
 def test_names_of_the_cluster_are_taken() -> None:
+    service = {"name": "postgres-a", "at": "d", "ports": 80}
+    assert mistakes(BASE | {"services": [service]}) == [("services[0].name", "postgres-a")]
+    assert mistakes(BASE | {"groups": {"etcd-a": ["a"]}}) == [("groups.etcd-a", "etcd-a")]
     workload = {"name": "etcd-a", "node": "a", "image": "x"}
     assert mistakes(BASE | {"workloads": [workload]}) == [("workloads[0].name", "etcd-a")]
     node = {"name": "postgres-a"}
@@ -174,10 +209,7 @@ def test_who_may_connect_from_where() -> None:
     rejected = lines.index("host all postgres,replication,rewind all reject")
     assert lines[0] == "local all postgres peer"
     assert {line.split()[3] for line in lines[1:rejected]} == {f"10.64.{site}.250/32" for site in (1, 2, 3)}
-    assert lines[rejected + 1 :] == [
-        "host all all 10.0.0.0/24 scram-sha-256",
-        "host all all 10.64.0.0/16 scram-sha-256",
-    ]
+    assert lines[rejected + 1 :] == [f"host all all 10.64.{site}.252/32 scram-sha-256" for site in (1, 2, 3, 4)]
 
 
 def test_parameters_of_the_configuration_win_over_those_of_the_cluster() -> None:
@@ -205,6 +237,42 @@ def test_haproxy_asks_patroni_who_is_the_primary() -> None:
     text = files(parse(BASE), "haproxy-d")["haproxy.cfg"]
     assert "bind 10.64.4.252:5000\n    http-check send meth HEAD uri /primary\n    server a 10.64.1.250:5432" in text
     assert "bind 10.64.4.252:5001\n    http-check send meth HEAD uri /replica\n" in text
+
+
+# --- backups
+
+
+def test_members_bring_what_they_write_and_the_place_of_the_backups_fetches_the_rest() -> None:
+    topology = parse(with_cluster(backups={"node": "d", "keep": 3}))
+    member, archive = (files(topology, name)["pgbackrest.conf"] for name in ("postgres-a", "backup-d"))
+    assert "tls-server-auth=backup-d=*\n" in member
+    assert "repo1-host=backup-d\n" in member
+    assert "tls-server-auth=postgres-a=*\ntls-server-auth=postgres-b=*\ntls-server-auth=postgres-c=*\n" in archive
+    assert "repo1-retention-full=3\n" in archive
+    assert "[generation-1]\npg1-host=postgres-a\n" in archive
+    parameters = json.loads(files(topology, "postgres-a")["cluster.json"])["dynamic"]["postgresql"]["parameters"]
+    assert parameters["archive_command"] == "pgbackrest --stanza=generation-1 archive-push %p"
+    flows = {(str(one.source), str(one.target)) for one in grants(topology) if str(one.ports) == "tcp/8432"}
+    there = "10.64.4.253/32"
+    assert flows == {
+        pair for site in (1, 2, 3) for pair in ((f"10.64.{site}.250/32", there), (there, f"10.64.{site}.250/32"))
+    }
+
+
+def test_a_new_generation_begins_with_what_the_one_before_had() -> None:
+    topology = parse(with_cluster(**BACKED_UP, restoreTo="2026-01-31T08:00:00+01:00"))
+    config = json.loads(files(topology, "postgres-a")["patroni.yml"])
+    assert (config["scope"], config["postgresql"]["data_dir"]) == ("wireguard-2", "/var/lib/postgresql/2")
+    assert config["bootstrap"]["method"] == "backup"
+    command = config["bootstrap"]["backup"]["command"]
+    assert "--stanza=generation-1 --pg1-path=/var/lib/postgresql/2" in command
+    assert "'--target=2026-01-31 08:00:00+01:00' --target-action=promote" in command
+
+
+def test_without_backups_nothing_is_archived() -> None:
+    topology = parse(BASE)
+    assert "pgbackrest.conf" not in files(topology, "postgres-a")
+    assert "archive" not in files(topology, "postgres-a")["patroni.yml"]
 
 
 # --- certificates

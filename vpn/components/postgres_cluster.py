@@ -8,15 +8,17 @@ import pulumi_docker as docker
 import pulumi_random as random
 
 from vpn.components.container import container_options, hardened
-from vpn.components.rolling import back_after_create, primary_last
+from vpn.components.rolling import Member, back_after_create, in_turn, spared
 from vpn.components.volume import own_volume
 from vpn.model.hosts import Host
-from vpn.model.postgres import ETCD, HAPROXY, POSTGRES, Place, Postgres
+from vpn.model.pgbackrest import REPOSITORY
+from vpn.model.postgres import BACKUP, ETCD, HAPROXY, POSTGRES, Place, Postgres
 
 PASSWORD_LENGTH = 43  # letters and digits: 256 bits
 CONFIG_FOLDER = "/etc/cluster"
-DATA_FOLDERS = {POSTGRES: "/var/lib/postgresql", ETCD: "/var/lib/etcd"}
-MEMORY_MIB = {ETCD: 256, HAPROXY: 128}
+DATA_FOLDERS = {POSTGRES: "/var/lib/postgresql", ETCD: "/var/lib/etcd", BACKUP: REPOSITORY}
+MEMORY_MIB = {ETCD: 256, HAPROXY: 128, BACKUP: 256}
+WAITED_FOR = (ETCD, POSTGRES)  # before the next is touched
 # The program in the container is root without rights; it becomes the user of what it runs, and sends that signals.
 CAPABILITIES = ("KILL", "SETGID", "SETUID")
 GRACE_SECONDS = 60  # PostgreSQL writes all that is in memory before it ends, and hands over
@@ -59,10 +61,11 @@ class PostgresCluster(pulumi.ComponentResource):
         self.roles = cluster.roles
         self.containers, self.config_volumes = {}, {}
         self.passwords = {account: self._password(account) for account in cluster.accounts}
-        last = self._one_after_another(cluster.members(ETCD))
-        self._one_after_another(self._primary_last(cluster.members(POSTGRES)), last)
-        for place in cluster.proxies:
-            self._container(place, None)
+        last = self._one_after_another(cluster.members(ETCD), None)
+        self._one_after_another(cluster.members(POSTGRES), last)
+        for place in cluster.places:
+            if place.kind not in WAITED_FOR:
+                self._container(place)
         self.register_outputs({"containers": {name: one.name for name, one in self.containers.items()}})
 
     def _password(self, account: str) -> pulumi.Output[str]:
@@ -70,21 +73,20 @@ class PostgresCluster(pulumi.ComponentResource):
         made = random.RandomPassword(f"postgres_{account}", length=PASSWORD_LENGTH, special=False, opts=options)
         return pulumi.Output.secret(made.result)
 
-    def _primary_last(self, members: tuple[Place, ...]) -> list[Place]:
-        by_name = {f"{self._args.prefix}-{one.name}": one for one in members}
-        hosts = {name: self._args.hosts[one.node] for name, one in by_name.items()}
-        return [by_name[name] for name in primary_last(hosts)]
-
-    def _one_after_another(
-        self, places: tuple[Place, ...] | list[Place], before: docker.Container | None = None
-    ) -> docker.Container | None:
-        for place in places:
-            before = self._container(place, before)
+    def _one_after_another(self, places: tuple[Place, ...], before: docker.Container | None) -> docker.Container | None:
+        members = {self._member(place): place for place in places}
+        for member in in_turn(list(members)):
+            others = tuple(other for other in members if other != member)
+            before = self._container(members[member], _Turn(others, before))
         return before
 
-    def _container(self, place: Place, before: docker.Container | None) -> docker.Container:
-        host = self._args.hosts[place.node]
-        part = _Part(place, self._args, pulumi.ResourceOptions(parent=self, providers=self._on(host)), before)
+    def _member(self, place: Place) -> Member:
+        return Member(container=f"{self._args.prefix}-{place.name}", host=self._args.hosts[place.node])
+
+    def _container(self, place: Place, turn: "_Turn | None" = None) -> docker.Container:
+        member = self._member(place)
+        options = pulumi.ResourceOptions(parent=self, providers=self._on(member.host))
+        part = _Part(place, self._args, options, member, turn)
         self.containers[place.name], self.config_volumes[place.name] = part.container, part.config_volume
         return part.container
 
@@ -93,39 +95,49 @@ class PostgresCluster(pulumi.ComponentResource):
         return [engine] if engine else None
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """When a member may be replaced: not beside these others, and after that one."""
+
+    others: tuple[Member, ...]
+    before: docker.Container | None
+
+
 class _Part(pulumi.ComponentResource):
     """One container of the cluster, and its volumes."""
 
     def __init__(
-        self,
-        place: Place,
-        args: PostgresClusterArgs,
-        opts: pulumi.ResourceOptions,
-        before: docker.Container | None,
+        self, place: Place, args: PostgresClusterArgs, opts: pulumi.ResourceOptions, member: Member, turn: _Turn | None
     ) -> None:
         super().__init__("dstack-vpn:index:PostgresPart", place.name, {}, opts)
-        self._place, self._args = place, args
-        name, self._name = place.name, f"{args.prefix}-{place.name}"
-        self.config_volume = own_volume(self, name, args.mesh, f"{self._name}-config")
+        self._place, self._args, self._member, self._turn = place, args, member, turn
+        name = place.name
+        self.config_volume = own_volume(self, name, args.mesh, f"{member.container}-config")
         self._data = self._data_volume() if place.kind in DATA_FOLDERS else None
-        options = container_options(self, name, args.hosts[place.node], depends_on=[before] if before else None)
-        if place.kind != HAPROXY:
-            hooks = back_after_create(self._name, self._name, args.hosts[place.node])
-            options = pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(hooks=hooks))
+        options = container_options(self, name, member.host)
+        if turn:
+            options = pulumi.ResourceOptions.merge(options, self._after(turn))
         self.container = docker.Container(name, self._container(), options)
         self.register_outputs({"container": self.container.name})
 
+    def _after(self, turn: _Turn) -> pulumi.ResourceOptions:
+        before = [turn.before] if turn.before else None
+        return pulumi.ResourceOptions(depends_on=before, hooks=back_after_create(self._member))
+
     def _data_volume(self) -> docker.Volume:
         protect = self._args.cluster.protect
-        return own_volume(self, f"{self._place.name}_data", self._args.mesh, f"{self._name}-data", protect=protect)
+        return own_volume(
+            self, f"{self._place.name}_data", self._args.mesh, f"{self._member.container}-data", protect=protect
+        )
 
     def _container(self) -> docker.ContainerArgs:
         args, place = self._args, self._place
+        image = args.images[self._member.host.name]
         memory = args.cluster.memory if place.kind == POSTGRES else MEMORY_MIB[place.kind]
         return hardened(
             mesh=args.mesh,
-            name=self._name,
-            image=args.images[args.hosts[place.node].name],
+            name=self._member.container,
+            image=spared(image, memory, self._member, self._turn.others) if self._turn else image,
             command=["member", place.kind],
             hostname=place.name,
             memory=memory,

@@ -49,7 +49,6 @@ def cluster_files(
         postgres=topology.postgres,
         keys=keys,
         passwords=passwords,
-        clients=topology.mesh_ranges,
     )
     here = [place for place in topology.places if topology.node(place.node).host == host]
     return {place.name: cluster.files(place) for place in here}

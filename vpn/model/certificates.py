@@ -15,7 +15,6 @@ from cryptography.x509.oid import NameOID
 
 from vpn.model.keys import KeyRing
 
-AUTHORITY = "authority"
 # From before any mesh to "no expiration" (RFC 5280, 4.1.2.5): a database must not stop because of a date.
 BEGIN, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 NO_USAGE = dict.fromkeys(
@@ -46,22 +45,30 @@ class Identity:
 
 def authority(keys: KeyRing, cluster: str) -> str:
     """The certificate that all members of a cluster trust, as PEM."""
-    constraint = x509.BasicConstraints(ca=True, path_length=0)
-    return _certificate(keys, cluster, cluster, constraint, CERTIFIES)
+    key, constraint = _authority_key(keys, cluster), x509.BasicConstraints(ca=True, path_length=0)
+    return _certificate(key, cluster, key, cluster, (constraint, CERTIFIES))
 
 
 def identity(keys: KeyRing, cluster: str, name: str, address: IPv4Address) -> Identity:
-    """What a member of a cluster shows to others, at its address."""
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(address)])
-    key = _key(keys, cluster, name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return Identity(certificate=_certificate(keys, cluster, name, alternative, SIGNS), key=key.decode())
+    """What a member of a cluster shows to others, at its address or by its name."""
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(address), x509.DNSName(name)])
+    key = Ed25519PrivateKey.from_private_bytes(keys.signing_seed(cluster, f"member {name}"))
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    certificate = _certificate(_authority_key(keys, cluster), cluster, key, name, (alternative, SIGNS))
+    return Identity(certificate=certificate, key=text)
 
 
-def _certificate(keys: KeyRing, cluster: str, name: str, extension: x509.ExtensionType, usage: x509.KeyUsage) -> str:
-    issuer, own = _key(keys, cluster, cluster), _key(keys, cluster, name).public_key()
+def _certificate(
+    issuer: Ed25519PrivateKey,
+    issuer_name: str,
+    key: Ed25519PrivateKey,
+    name: str,
+    extensions: tuple[x509.ExtensionType, x509.KeyUsage],
+) -> str:
+    own, (extension, usage) = key.public_key(), extensions
     serial = _serial(own.public_bytes_raw() + extension.public_bytes())
     draft = (
-        x509.CertificateBuilder(_name(cluster), _name(name), own, serial)
+        x509.CertificateBuilder(_name(issuer_name), _name(name), own, serial)
         .not_valid_before(BEGIN)
         .not_valid_after(END)
         .add_extension(extension, critical=True)
@@ -77,10 +84,8 @@ def _serial(content: bytes) -> int:
     return int.from_bytes(b"\x01" + sha256(content).digest()[:15])
 
 
-def _key(keys: KeyRing, cluster: str, name: str) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(
-        keys.signing_seed(cluster, AUTHORITY if name == cluster else f"member {name}")
-    )
+def _authority_key(keys: KeyRing, cluster: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(keys.signing_seed(cluster, "authority"))
 
 
 def _name(common_name: str) -> x509.Name:

@@ -15,7 +15,7 @@ from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
 from vpn.model.policy_reader import PolicyReader
 from vpn.model.postgres import NUMBERS, Postgres
-from vpn.model.postgres_reader import PostgresReader
+from vpn.model.postgres_reader import PostgresReader, check_places
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.shape import FULL, ShapeReader, tunnels
 from vpn.model.topology import (
@@ -84,14 +84,14 @@ def parse(
     previous: Mapping[str, str] | None = None,
     can_build: Callable[[str], bool] = lambda _: True,
     engines: Mapping[str | None, str] | None = None,
-    members: Sequence[str] = (),
+    cluster: Mapping[str, Any] | None = None,
 ) -> Topology:
     """Check a configuration as a whole.
 
     What it leaves out is as in DEFAULTS. `previous` holds the addresses that nodes and workloads had in the last `up`,
     by name; who has one keeps it. `can_build` tells whether an image can be built from a folder. `engines`
-    tells what the hosts were called in the last `up`, by the address of their engine; they keep their names. `members`
-    are the nodes of the PostgreSQL cluster in the last `up`; they stay its members.
+    tells what the hosts were called in the last `up`, by the address of their engine; they keep their names. `cluster`
+    is what the last `up` said of the PostgreSQL cluster.
     Raises ConfigError with every mistake at once.
     """
     raw = {**DEFAULTS, **raw}
@@ -118,8 +118,10 @@ def parse(
     has_guests = any(host.guest for host in hosts.values())
     shape = ShapeReader(reader, hosts).shape()
     places = _places(workload_entries, postgres_reader)
-    policy, expectations = _policy_reader(reader, node_entries, places, has_members=bool(access)).read()
-    postgres = postgres_reader.on_engines(hosts).postgres(members) if postgres_reader else None
+    policy, expectations = PolicyReader(
+        reader=reader, nodes=_names(node_entries), workloads=places, own=of_cluster, has_members=bool(access)
+    ).read()
+    postgres = postgres_reader.on_engines(hosts).postgres(cluster or {}) if postgres_reader else None
     policy = replace(policy, own_pairs=postgres.pairs) if postgres else policy
     talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
     reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
@@ -156,10 +158,7 @@ def parse(
         ingresses=ingresses,
         postgres=postgres.at({node.name: node.site for node in nodes}) if postgres else None,
     )
-    _check_published(reader, topology)
-    check_members(reader, topology)
-    _check_expectations(reader, topology)
-    reader.stop_if_wrong()
+    _check_whole(reader, topology, cluster or {})
     return topology
 
 
@@ -200,12 +199,16 @@ def _places(workloads: Entries, postgres: PostgresReader | None) -> dict[str, st
     return places | (postgres.places() if postgres else {})
 
 
-def _policy_reader(reader: Reader, nodes: Entries, places: Mapping[str, str], *, has_members: bool) -> PolicyReader:
-    return PolicyReader(reader=reader, nodes=_names(nodes), workloads=places, has_members=has_members)
-
-
 def _with_gateway(nodes: Entries) -> frozenset[str]:
     return frozenset(str(entry.get("name")) for entry in nodes if entry.get("ingress") is not None)
+
+
+def _check_whole(reader: Reader, topology: Topology, cluster: Mapping[str, Any]) -> None:
+    _check_published(reader, topology)
+    check_members(reader, topology)
+    _check_expectations(reader, topology)
+    check_places(reader, topology.postgres, cluster.get("addresses", {}))
+    reader.stop_if_wrong()
 
 
 def _check_expectations(reader: Reader, topology: Topology) -> None:

@@ -26,6 +26,8 @@ class PolicyReader:
     nodes: Sequence[str]
     workloads: Mapping[str, str]
     """The node of every workload."""
+    own: Mapping[str, str]
+    """Names of the mesh's own, and what has them."""
     has_members: bool
 
     def read(self) -> tuple[Policy, tuple[Expectation, ...]]:
@@ -71,12 +73,13 @@ class PolicyReader:
 
     def _check_names(self, groups: Iterable[str], services: Sequence[Service]) -> None:
         """A name in a rule means one thing."""
-        taken = {MEMBERS: "the members", NODES: "all nodes"} | dict.fromkeys(self.workloads, "a workload")
+        taken = {MEMBERS: "the members", NODES: "all nodes", **self.own}
+        taken |= dict.fromkeys(self.workloads, "a workload")
         taken |= dict.fromkeys(self.nodes, "a node") | dict.fromkeys(groups, "a group")
         for kind, names in (("nodes", self.nodes), ("workloads", self.workloads)):
             for name in sorted({MEMBERS, NODES} & set(names)):
                 self.reader.wrong(kind, name, "has a meaning of its own in rules", "choose another name")
-        for name in sorted(set(groups) & {MEMBERS, NODES, *self.nodes, *self.workloads}):
+        for name in sorted(set(groups) & {MEMBERS, NODES, *self.own, *self.nodes, *self.workloads}):
             self.reader.wrong(f"groups.{name}", name, "is also the name of something else", "choose another name")
         for index, service in enumerate(services):
             if service.name in taken:

@@ -6,18 +6,21 @@ leads them to the member that is the primary now. All that the cluster needs to 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network
+from itertools import product
 
 from vpn.model.addresses import host
 from vpn.model.policy import Ports
 
-POSTGRES, ETCD, HAPROXY = "postgres", "etcd", "haproxy"
+POSTGRES, ETCD, HAPROXY, BACKUP = "postgres", "etcd", "haproxy", "backup"
 # High in a site's range, which has workloads from its low end on, so that these addresses never move.
-NUMBERS: Mapping[str, int] = {POSTGRES: 250, ETCD: 251, HAPROXY: 252}
+NUMBERS: Mapping[str, int] = {POSTGRES: 250, ETCD: 251, HAPROXY: 252, BACKUP: 253}
 MEMBERS = 3  # one can be lost: etcd and a quorum commit both need a majority
 POSTGRES_PORT, API_PORT = 5432, 8008
 ETCD_PORT, ETCD_PEER_PORT = 2379, 2380
 PRIMARY_PORT, REPLICA_PORT = 5000, 5001
+BACKUP_PORT = 8432
 REPLICATION, REWIND, API = "replication", "rewind", "api"
 OWN_ACCOUNTS = (REPLICATION, REWIND, API)
 """What has a password beside the configured roles. The superuser has none: it comes by the member's own socket only."""
@@ -28,7 +31,7 @@ class Place:
     """A container of the cluster at the site of a node."""
 
     kind: str
-    """postgres, etcd or haproxy."""
+    """postgres, etcd, haproxy or backup."""
     node: str
     address: IPv4Address
 
@@ -68,6 +71,20 @@ class Database:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backups:
+    """Where backups are, and when one is made; periods in hours."""
+
+    node: str | None
+    """None when there are none."""
+    every: int
+    """From one backup to the next, which has what changed since."""
+    full_every: int
+    """From one backup of everything to the next."""
+    keep: int
+    """How many backups of everything; with each goes what is needed to go on from it to any moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Postgres:
     """A checked cluster."""
 
@@ -83,6 +100,11 @@ class Postgres:
     """Of PostgreSQL, beside what the cluster itself sets."""
     roles: tuple[str, ...]
     databases: tuple[Database, ...]
+    backups: Backups
+    generation: int
+    """One more begins anew with what the backups of the one before have."""
+    restore_to: datetime | None
+    """The moment in the life of the generation before to begin from; None is its end."""
     protect: bool
     """Whether the data stay when the stack is destroyed."""
     sites: Mapping[str, IPv4Network] = field(default_factory=dict)
@@ -113,33 +135,40 @@ class Postgres:
         return tuple(self.place(HAPROXY, node) for node in self.clients)
 
     @property
+    def archives(self) -> tuple[Place, ...]:
+        """What keeps the backups: one, or none."""
+        return (self.place(BACKUP, self.backups.node),) if self.backups.node else ()
+
+    @property
     def places(self) -> tuple[Place, ...]:
         """All containers of the cluster."""
-        return (*self.members(ETCD), *self.members(POSTGRES), *self.proxies)
+        return (*self.members(ETCD), *self.members(POSTGRES), *self.archives, *self.proxies)
 
     # --- what the cluster needs of the mesh
 
     @property
     def pairs(self) -> frozenset[frozenset[str]]:
         """Nodes that need a tunnel, whatever the rules say."""
-        return frozenset(
-            frozenset((one, member)) for one in (*self.nodes, *self.clients) for member in self.nodes if one != member
-        )
+        beside = (self.backups.node,) if self.backups.node else ()
+        others = (*self.nodes, *self.clients, *beside)
+        return frozenset(frozenset((one, member)) for one in others for member in self.nodes if one != member)
 
     def flows(self) -> Iterator[Flow]:
         """All connections between sites that the cluster needs, and no other."""
+        etcds, members = self.members(ETCD), self.members(POSTGRES)
         wanted = (
-            (POSTGRES, self.nodes, POSTGRES, (POSTGRES_PORT, API_PORT)),
-            (POSTGRES, self.nodes, ETCD, (ETCD_PORT,)),
-            (ETCD, self.nodes, ETCD, (ETCD_PORT, ETCD_PEER_PORT)),
-            (HAPROXY, self.clients, POSTGRES, (POSTGRES_PORT, API_PORT)),
+            (members, members, (POSTGRES_PORT, API_PORT)),
+            (members, etcds, (ETCD_PORT,)),
+            (etcds, etcds, (ETCD_PORT, ETCD_PEER_PORT)),
+            (self.proxies, members, (POSTGRES_PORT, API_PORT)),
+            (members, self.archives, (BACKUP_PORT,)),
+            (self.archives, members, (BACKUP_PORT,)),
         )
-        for kind, nodes, target, ports in wanted:
-            for node in nodes:
-                for member in self.nodes:
-                    if member != node:
-                        yield from self._between(self.place(kind, node), self.place(target, member), ports)
+        for sources, targets, ports in wanted:
+            for source, target in product(sources, targets):
+                if source.node != target.node:
+                    yield from (Flow(source=source, target=target, ports=_tcp(port)) for port in ports)
 
-    def _between(self, source: Place, target: Place, ports: tuple[int, ...]) -> Iterator[Flow]:
-        for port in ports:
-            yield Flow(source=source, target=target, ports=Ports(protocol="tcp", first=port, last=port))
+
+def _tcp(port: int) -> Ports:
+    return Ports(protocol="tcp", first=port, last=port)

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import Any
 
-from vpn.model import certificates
+from vpn.model import certificates, pgbackrest
 from vpn.model.keys import KeyRing
+from vpn.model.pgbackrest import AUTHORITY, CERTIFICATE, KEY, RUN, SOCKETS
 from vpn.model.postgres import (
     API,
     API_PORT,
@@ -24,17 +24,15 @@ from vpn.model.postgres import (
     Postgres,
 )
 
-RUN = "/run/cluster"  # in the container, in memory
-DATA = "/var/lib/postgresql/data"
 ETCD_DATA = "/var/lib/etcd/data"
-AUTHORITY, CERTIFICATE, KEY = "authority.pem", "member.pem", "member.key"
 BINARIES = "/usr/lib/postgresql/{}/bin"
 SUPERUSER = "postgres"
-SOCKETS = f"{RUN}/sockets"
 # Of connections whose other end is gone without a word, as when its node is lost; seconds.
 KEEPALIVES = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 # A primary that was cut off stops only when it has given up its replicas, and joins the others only then; seconds.
 REPLICATION_TIMEOUTS = {"wal_sender_timeout": "10s", "wal_receiver_timeout": "10s"}
+# What the primary keeps for a member that is away, so that it does not fill its disk for it.
+MOST_KEPT = {"max_slot_wal_keep_size": "10GB"}
 # A heartbeat takes longer than a round trip of 80 ms, and an election is over before Patroni loses its patience.
 ETCD_HEARTBEAT, ETCD_ELECTION = 200, 2000  # milliseconds (etcd, Tuning)
 
@@ -48,22 +46,31 @@ class Cluster:
     keys: KeyRing
     passwords: Mapping[str, str] = field(repr=False)
     """Of `Postgres.accounts`."""
-    clients: tuple[IPv4Network, ...]
-    """From where roles may connect."""
 
     def files(self, place: Place) -> dict[str, str]:
         """The config folder of a container of the cluster."""
         match place.kind:
             case "postgres":
                 own = {"patroni.yml": _json(self._patroni(place)), "cluster.json": _json(self._wanted())}
-                return own | self._identity(place)
+                return own | self._identity(place) | self._archiving(place)
             case "etcd":
-                return {
-                    "etcd.yml": _json(self._etcd(place)),
-                    "wanted.json": _json(self._company(place)),
-                } | self._identity(place)
+                own = {"etcd.yml": _json(self._etcd(place)), "wanted.json": _json(self._company(place))}
+                return own | self._identity(place)
+            case "backup":
+                return {"wanted.json": _json(self._schedule())} | self._identity(place) | self._archiving(place)
             case _:
                 return {"haproxy.cfg": self._haproxy(place)}
+
+    def _archiving(self, place: Place) -> dict[str, str]:
+        return {pgbackrest.CONFIG: pgbackrest.config(self.postgres, place)} if self.postgres.archives else {}
+
+    def _schedule(self) -> dict[str, Any]:
+        backups = self.postgres.backups
+        return {
+            "stanza": pgbackrest.stanza(self.postgres.generation),
+            "every": backups.every,
+            "full": backups.full_every,
+        }
 
     def _identity(self, place: Place) -> dict[str, str]:
         own = certificates.identity(self.keys, self.name, place.name, place.address)
@@ -73,7 +80,7 @@ class Cluster:
 
     def _patroni(self, place: Place) -> dict[str, Any]:
         return {
-            "scope": self.name,
+            "scope": f"{self.name}-{self.postgres.generation}",
             "name": place.node,
             "restapi": self._api(place),
             "etcd3": {
@@ -83,9 +90,16 @@ class Cluster:
                 "cert": f"{RUN}/{CERTIFICATE}",
                 "key": f"{RUN}/{KEY}",
             },
-            "bootstrap": {"dcs": self._dynamic(), "initdb": _initdb()},
+            "bootstrap": {"dcs": self._dynamic(), **self._beginning()},
             "postgresql": self._local(place),
         }
+
+    def _beginning(self) -> dict[str, Any]:
+        """How a generation gets its first data."""
+        if self.postgres.generation == 1:
+            return {"initdb": _initdb()}
+        restore = {"command": pgbackrest.restore(self.postgres), "no_params": True, "keep_existing_recovery_conf": True}
+        return {"method": "backup", "backup": restore}
 
     def _api(self, place: Place) -> dict[str, Any]:
         """Anybody may ask how a member is; only members may tell it what to do, and only with the password."""
@@ -103,7 +117,7 @@ class Cluster:
         return {
             "listen": at,
             "connect_address": at,
-            "data_dir": DATA,
+            "data_dir": pgbackrest.data(self.postgres.generation),
             "bin_dir": BINARIES.format(self.postgres.version),
             "pgpass": f"{RUN}/pgpass",
             "basebackup": [{"checkpoint": "fast"}],  # else a new member waits for one of the primary's own, minutes
@@ -119,7 +133,8 @@ class Cluster:
             "ttl": timings.ttl,
             "loop_wait": timings.loop_wait,
             "retry_timeout": timings.retry_timeout,
-            "synchronous_mode": "quorum",  # a commit is acknowledged once one of the others has it, too
+            "synchronous_mode": "quorum",  # a commit is acknowledged once one of the others has it, too,
+            "synchronous_mode_strict": True,  # and not without
             "failsafe_mode": True,  # without etcd a primary goes on as long as all others know of it
             "postgresql": {
                 "use_pg_rewind": True,
@@ -128,6 +143,7 @@ class Cluster:
                 "remove_data_directory_on_rewind_failure": True,
                 "remove_data_directory_on_diverged_timelines": True,
                 "parameters": self._parameters(),
+                **pgbackrest.catching_up(self.postgres),
                 "pg_hba": list(self._admission()),
             },
         }
@@ -141,18 +157,23 @@ class Cluster:
             "max_connections": 100,
             **KEEPALIVES,
             **REPLICATION_TIMEOUTS,
+            **MOST_KEPT,
+            **pgbackrest.parameters(self.postgres),
         }
         return own | dict(self.postgres.parameters)
 
     def _admission(self) -> Iterable[str]:
-        """Lines of pg_hba.conf: who may connect from where. No superuser comes by the network."""
+        """Lines of pg_hba.conf: who may connect from where. No superuser comes by the network.
+
+        Roles come by HAProxy alone, which ends their connections to a primary that no longer is one.
+        """
         yield f"local all {SUPERUSER} peer"
         for member in self.postgres.members(POSTGRES):
             yield f"host replication {REPLICATION} {member.address}/32 scram-sha-256"
             yield f"host all {REWIND} {member.address}/32 scram-sha-256"
         yield f"host all {SUPERUSER},{REPLICATION},{REWIND} all reject"
-        for network in self.clients:
-            yield f"host all all {network} scram-sha-256"
+        for proxy in self.postgres.proxies:
+            yield f"host all all {proxy.address}/32 scram-sha-256"
 
     def _wanted(self) -> dict[str, Any]:
         """What the member's own program sees to, beside Patroni."""
@@ -185,7 +206,6 @@ class Cluster:
             "initial-advertise-peer-urls": peer,
             "initial-cluster": ",".join(f"{one.node}=https://{one.address}:{ETCD_PEER_PORT}" for one in members),
             "initial-cluster-token": self.name,
-            "initial-cluster-state": "new",
             "client-transport-security": security,
             "peer-transport-security": security,
             "heartbeat-interval": ETCD_HEARTBEAT,
@@ -196,9 +216,14 @@ class Cluster:
         }
 
     def _company(self, place: Place) -> dict[str, Any]:
-        """Where etcd is, and the PostgreSQL beside it."""
+        """Where etcd is, the others, and the PostgreSQL beside it."""
+        urls = {one.name: f"https://{one.address}:{ETCD_PORT}" for one in self.postgres.members(ETCD)}
         beside = self.postgres.place(POSTGRES, place.node)
-        return {"etcd": f"https://{place.address}:{ETCD_PORT}", "api": f"http://{beside.address}:{API_PORT}"}
+        return {
+            "etcd": urls.pop(place.name),
+            "others": list(urls.values()),
+            "api": f"http://{beside.address}:{API_PORT}",
+        }
 
     # --- HAProxy (HAProxy 3.0, Configuration Manual)
 
@@ -219,9 +244,13 @@ defaults
     option srvtcpka
     option httpchk
     http-check expect status 200
-    default-server port {API_PORT} inter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
+    default-server port {API_PORT} inter {self._interval()}ms fall 3 rise 1 on-marked-down shutdown-sessions
 {self._listen(place, "primary", PRIMARY_PORT)}\
 {self._listen(place, "replica", REPLICA_PORT)}"""
+
+    def _interval(self) -> int:
+        """Milliseconds from one question to the next: every client asks every member twice."""
+        return max(500, 50 * len(self.postgres.clients))
 
     def _listen(self, place: Place, role: str, port: int) -> str:
         servers = "".join(

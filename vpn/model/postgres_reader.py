@@ -3,12 +3,26 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from vpn.model.hosts import Host
-from vpn.model.postgres import ETCD, HAPROXY, MEMBERS, OWN_ACCOUNTS, POSTGRES, Database, Postgres, Timings
+from vpn.model.postgres import (
+    ETCD,
+    HAPROXY,
+    MEMBERS,
+    NUMBERS,
+    OWN_ACCOUNTS,
+    POSTGRES,
+    Backups,
+    Database,
+    Postgres,
+    Timings,
+)
 from vpn.model.reader import Reader
 
+MOST_GENERATIONS = 1000
 POSTGRES_KEYS = (
     "nodes",
     "clients",
@@ -21,6 +35,9 @@ POSTGRES_KEYS = (
     "roles",
     "databases",
     "protect",
+    "backups",
+    "generation",
+    "restoreTo",
 )
 POSTGRES_DEFAULTS: Mapping[str, Any] = {
     "nodes": [],
@@ -34,10 +51,19 @@ POSTGRES_DEFAULTS: Mapping[str, Any] = {
     "roles": [],
     "databases": [],
     "protect": True,
+    "backups": {},
+    "generation": 1,
+    "restoreTo": None,
 }
+BACKUP_KEYS = ("node", "every", "fullEvery", "keep")
+BACKUP_DEFAULTS: Mapping[str, Any] = {"node": None, "every": 24, "fullEvery": 168, "keep": 2}
+LONGEST_PERIOD = 24 * 366  # hours
+MOST_KEPT = 1000
 VERSIONS = (17,)  # what Debian trixie has
 SHORTEST = {"ttl": 20, "loopWait": 1, "retryTimeout": 3}  # seconds (Patroni 4.0, config.py)
 LONGEST = 3600
+LONGEST_NAME = 63 - len(f"{POSTGRES}-")  # of a node (RFC 1123, 2.1)
+LEAST_CONNECTIONS, MOST_CONNECTIONS = 25, 1000  # Patroni takes no less; each is a process
 LEAST_MEMORY, MOST_MEMORY = 128, 1 << 20  # MiB
 IDENTIFIER = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 IDENTIFIER_FIX = "use 1 to 63 of a-z, 0-9 and '_', neither a digit nor pg_ at the start"
@@ -69,10 +95,14 @@ REFUSED |= dict.fromkeys(
     "is set by the cluster",
 )
 REFUSED |= dict.fromkeys(
-    ("fsync", "full_page_writes", "synchronous_commit"), "could lose rows that PostgreSQL has acknowledged"
+    ("archive_mode", "archive_timeout", "wal_sender_timeout", "wal_receiver_timeout"), "is set by the cluster"
 )
 REFUSED |= dict.fromkeys(
-    ("archive_cleanup_command", "archive_command", "recovery_end_command", "ssl_passphrase_command"),
+    ("data_sync_retry", "fsync", "full_page_writes", "synchronous_commit", "zero_damaged_pages"),
+    "could lose rows that PostgreSQL has acknowledged",
+)
+REFUSED |= dict.fromkeys(
+    ("archive_cleanup_command", "archive_command", "archive_library", "recovery_end_command", "ssl_passphrase_command"),
     "runs a command in the member",
 )
 
@@ -96,19 +126,25 @@ class PostgresReader:
         """For nodes on Docker engines alone: into a confidential VM nothing is carried. `hosts` by the node's name."""
         return replace(self, nodes=[name for name in self.nodes if not hosts[name].guest])
 
-    def postgres(self, before: Sequence[str] = ()) -> Postgres:
-        """The cluster; not one to use when something wrong was noted. `before`: nodes of the members so far."""
+    def postgres(self, before: Mapping[str, Any]) -> Postgres:
+        """The cluster; not one to use when something wrong was noted. `before`: what the last `up` said of it."""
         reader = self.reader
         roles = self._roles()
+        backups = self._backups()
+        self._check_lengths()
+        generation = self._generation(before, has_backups=backups.node is not None)
         return Postgres(
-            nodes=self._members(before),
+            nodes=self._members(before.get("members", ())),
             clients=self._nodes("clients") if reader.raw.get("clients") is not None else tuple(self.nodes),
             version=self._version(),
-            memory=reader.number("memory", LEAST_MEMORY, MOST_MEMORY),
+            memory=self._memory(before),
             timings=self._timings(),
             parameters=self._parameters(),
             roles=roles,
             databases=self._databases(roles),
+            backups=backups,
+            generation=generation,
+            restore_to=self._moment(generation),
             protect=reader.flag("protect"),
         )
 
@@ -120,7 +156,7 @@ class PostgresReader:
 
     def own_names(self) -> dict[str, str]:
         """Names that nobody else in the mesh can have, and what has them."""
-        return {f"{kind}-{node}": f"the {kind} at {node}" for kind in (POSTGRES, ETCD, HAPROXY) for node in self.nodes}
+        return {f"{kind}-{node}": f"the {kind} at {node}" for kind in NUMBERS for node in self.nodes}
 
     # --- nodes
 
@@ -147,6 +183,48 @@ class PostgresReader:
                 self.reader.wrong(f"{key}[{index}]", name, "is named twice", "name another")
         return tuple(dict.fromkeys(str(name) for name in value))
 
+    def _check_lengths(self) -> None:
+        for name in self.nodes:
+            if len(name) > LONGEST_NAME:
+                reason = f"leaves no room for {POSTGRES}-{name}, as a container there could be called"
+                self.reader.wrong("nodes", name, reason, f"use a name of at most {LONGEST_NAME} letters")
+
+    # --- backups
+
+    def _backups(self) -> Backups:
+        reader = self.reader.within("backups", BACKUP_KEYS, BACKUP_DEFAULTS)
+        node = reader.raw["node"]
+        if self.reader.raw["backups"] != {} and node not in self.nodes:
+            reader.wrong("node", node, "is not a node on a Docker engine", f"one of {', '.join(self.nodes)}")
+        every, full_every = (reader.number(key, 1, LONGEST_PERIOD) for key in ("every", "fullEvery"))
+        return Backups(node=node, every=every, full_every=full_every, keep=reader.number("keep", 1, MOST_KEPT))
+
+    def _generation(self, before: Mapping[str, Any], *, has_backups: bool) -> int:
+        generation, known = (
+            self.reader.number("generation", 1, MOST_GENERATIONS),
+            int(before.get("generation", MOST_GENERATIONS)),
+        )
+        if generation > 1 and not has_backups:
+            reason, fix = "begins with the backups of the one before, and there are none", "set backups.node, too"
+            self.reader.wrong("generation", generation, reason, fix)
+        elif generation > known + 1:
+            reason = f"is not one more than that of the cluster that there is, {known}"
+            self.reader.wrong("generation", generation, reason, f"choose {known + 1}")
+        return generation
+
+    def _moment(self, generation: int) -> datetime | None:
+        value = self.reader.raw["restoreTo"]
+        if value is None:
+            return None
+        moment = _moment(value)
+        if moment is None:
+            fix = "write it like 2026-01-31T08:00:00Z"
+            self.reader.wrong("restoreTo", value, "is not a moment with its time zone", fix)
+        elif generation == 1:
+            fix = "raise generation, or leave it out"
+            self.reader.wrong("restoreTo", value, "is nothing that a first generation can begin from", fix)
+        return moment
+
     # --- numbers
 
     def _version(self) -> int:
@@ -166,6 +244,14 @@ class PostgresReader:
             self.reader.wrong("ttl", ttl, reason, f"raise it to {loop_wait + 2 * retry}, or lower the others")
         return Timings(ttl=ttl, loop_wait=loop_wait, retry_timeout=retry)
 
+    def _memory(self, before: Mapping[str, Any]) -> int:
+        """A container with less starts once with what the config before makes of more, a quarter of that."""
+        memory, known = self.reader.number("memory", LEAST_MEMORY, MOST_MEMORY), int(before.get("memory", 0))
+        if 2 * memory < known:
+            reason = f"is less than half of what the cluster has now, {known}"
+            self.reader.wrong("memory", memory, reason, f"lower it step by step, now to {known // 2} at least")
+        return memory
+
     # --- what PostgreSQL is told
 
     def _parameters(self) -> dict[str, Any]:
@@ -183,10 +269,11 @@ class PostgresReader:
             self.reader.wrong(path, setting, REFUSED[name], "leave it out")
         elif not PARAMETER.fullmatch(name):
             self.reader.wrong(path, setting, "is not the name of a parameter", "write it like work_mem")
-        elif not isinstance(setting, str | int | float) or (isinstance(setting, str) and not setting.isprintable()):
+        elif not _is_setting(setting):
             self.reader.wrong(path, setting, "is not a text, number or truth value", "write it like work_mem: 16MB")
-        elif name == "max_connections" and (isinstance(setting, bool) or not isinstance(setting, int) or setting < 25):  # noqa: PLR2004
-            self.reader.wrong(path, setting, "is not a whole number from 25", "Patroni takes no less")
+        elif name == "max_connections" and not _is_count(setting):
+            reason = f"is not a whole number from {LEAST_CONNECTIONS} to {MOST_CONNECTIONS}"
+            self.reader.wrong(path, setting, reason, "take one of these, and a pooler for more clients")
 
     def _roles(self) -> tuple[str, ...]:
         entries = self.reader.entries("roles", ("name",))
@@ -211,6 +298,31 @@ class PostgresReader:
             if name in names[:index]:
                 self.reader.wrong(path, name, "is named twice", "name each once")
         return tuple(str(name) for name in names)
+
+
+def check_places(reader: Reader, cluster: Postgres | None, before: Mapping[str, str]) -> None:
+    """Note where a member would move; `before` holds the addresses in the last `up`, by name."""
+    for place in (*cluster.members(ETCD), *cluster.members(POSTGRES)) if cluster else ():
+        if before.get(place.name, str(place.address)) != str(place.address):
+            reason = f"would move {place.name} from {before[place.name]} to {place.address}, where the others miss it"
+            fix = "leave siteRange, and the address of that node, as they were"
+            reader.wrong("postgres.nodes", place.node, reason, fix)
+
+
+def _is_setting(value: object) -> bool:
+    return isfinite(value) if isinstance(value, int | float) else isinstance(value, str) and value.isprintable()
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and LEAST_CONNECTIONS <= value <= MOST_CONNECTIONS
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _listed(value: object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""member postgres|etcd|haproxy: run that part of the cluster until stopped.
+"""member postgres|etcd|haproxy|backup: run that part of the cluster until stopped.
 
 member health: say how it goes; fail if the last look found something wrong, or is long ago.
 member is-primary: succeed if the PostgreSQL here is the primary.
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from postgres_cluster import init
+from postgres_cluster.backup import Backup
 from postgres_cluster.delivery import Delivery, DeliveryError
 from postgres_cluster.etcd import Etcd
 from postgres_cluster.haproxy import Haproxy
@@ -21,9 +22,10 @@ from postgres_cluster.postgres import Postgres
 
 CONFIG = Path("/etc/cluster")
 STATE = Path("/run/state.json")
-PARTS: dict[str, type[Part]] = {"postgres": Postgres, "etcd": Etcd, "haproxy": Haproxy}
+PARTS: dict[str, type[Part]] = {"postgres": Postgres, "etcd": Etcd, "haproxy": Haproxy, "backup": Backup}
 TICK = 1.0  # seconds between two looks
 POLL = 0.1  # seconds between two looks for a question
+OTHER_VERSION = "what was delivered is of another version"
 STALE = 60  # seconds; a look that restarts PostgreSQL takes some
 
 
@@ -77,13 +79,22 @@ def _look(delivery: Delivery, part: Part) -> str:
     try:
         delivery.withdraw_question()
         files, sums = delivery.load()
-        part.accept(files)
-        complaint = part.converge()
+        complaint = _accepted(part, files) or part.converge()
     except (DeliveryError, OSError) as error:
         return str(error)
+    except (KeyError, TypeError, ValueError) as error:  # an answer of another form; PostgreSQL goes on
+        return repr(error)
     if not complaint:
         delivery.acknowledge(sums)
     return complaint
+
+
+def _accepted(part: Part, files: dict[str, bytes]) -> str:
+    try:
+        part.accept(files)
+    except KeyError as error:
+        return f"{OTHER_VERSION}: {error} is missing"
+    return ""
 
 
 def _uptime() -> float:
@@ -104,8 +115,8 @@ def is_primary() -> int:
     try:
         part.read(delivery.load()[0])
         return 0 if part.is_primary() else 1
-    except (DeliveryError, OSError) as error:
-        print(error)
+    except (DeliveryError, OSError, KeyError) as error:  # KeyError: it is no PostgreSQL
+        print(repr(error))
         return 1
 
 
@@ -121,7 +132,7 @@ def wait(seconds: int) -> int:
     """Wait until it goes well; what will not by itself, because its config is yet to come, is not waited for."""
     deadline = time.monotonic() + seconds
     while complaint := _complaint():
-        if not Delivery(CONFIG).delivered:
+        if not Delivery(CONFIG).delivered or complaint.startswith(OTHER_VERSION):
             return 0
         if time.monotonic() > deadline:
             print(f"not well after {seconds} s: {complaint}")

@@ -13,7 +13,10 @@ SECONDS = 2
 
 
 class Haproxy:
-    """A master process with one worker; a reload leaves open connections alone (HAProxy, Management Guide, 4)."""
+    """A master process with one worker; after a reload open connections have a minute.
+
+    (HAProxy, Configuration Manual, hard-stop-after.) Longer, and nobody would end those to a lost primary.
+    """
 
     def __init__(self) -> None:
         command = ("haproxy", "-W", "-db", "-f", str(RUN / CONFIG))

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Part(Protocol):
-    """PostgreSQL with Patroni, etcd, or HAProxy."""
+    """PostgreSQL with Patroni, etcd, HAProxy, or the backups."""
 
     def accept(self, files: dict[str, bytes]) -> None:
         """Take a config: start the process, or have it read what changed."""

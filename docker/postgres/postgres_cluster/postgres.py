@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from postgres_cluster import accounts
+from postgres_cluster.backup import CONFIG
 from postgres_cluster.patroni import Patroni
-from postgres_cluster.process import RUN, Process
+from postgres_cluster.process import IDENTITY, RUN, Process
 from postgres_cluster.turn import RESTART, turn
 
-FILES = ("patroni.yml", "authority.pem", "member.pem", "member.key")
 PRIMARY_ROLES = ("primary", "master")
 SETTLED = 3.0  # seconds until Patroni has made of a new config what it needs a restart for
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--dbname=postgres")
@@ -21,16 +21,25 @@ class Postgres:
 
     def __init__(self) -> None:
         self._process = Process("postgres", "patroni", str(RUN / "patroni.yml"), reload=signal.SIGHUP)
+        self._archiving = Process("postgres", "pgbackrest", "server", reload=signal.SIGHUP)
         self._wanted: dict[str, Any] = {}
+        self._scope = ""
         self._patroni = Patroni(url="", user="", password="")
         self._name = ""
         self._ensured: dict[str, Any] | None = None
         self._settled_at = 0.0
+        self._waits_since: float | None = None
 
     def accept(self, files: dict[str, bytes]) -> None:
-        """Start Patroni, or have it read what changed."""
+        """Start Patroni, or have it read what changed; with another generation's data it begins anew."""
+        before = self._scope
         self.read(files)
-        self._process.have({name: files[name] for name in FILES})
+        if before not in ("", self._scope):
+            self.stop()
+            return
+        if CONFIG in files:
+            self._archiving.have({name: files[name] for name in (CONFIG, *IDENTITY)})
+        self._process.have({name: files[name] for name in ("patroni.yml", *IDENTITY)})
 
     def read(self, files: dict[str, bytes]) -> None:
         """Learn from a config where Patroni is, and what is wanted."""
@@ -38,7 +47,7 @@ class Postgres:
         api = self._wanted["api"]
         url = f"http://{config['restapi']['connect_address']}"
         self._patroni = Patroni(url=url, user=api["username"], password=api["password"])
-        self._name = config["name"]
+        self._name, self._scope = config["name"], config["scope"]
 
     def is_primary(self) -> bool:
         """Whether this member is the primary. Raises OSError."""
@@ -47,34 +56,40 @@ class Postgres:
     def converge(self) -> str:
         """See to it that what the config wants is in effect; what is missing. Raises OSError."""
         state = self._patroni.state()
-        if state.get("state") != "running":
+        is_primary = state.get("state") == "running" and state.get("role") in PRIMARY_ROLES
+        if not is_primary:
             self._ensured = None
+        if state.get("state") != "running":
             return f"PostgreSQL is {state.get('state')}"
-        if state.get("role") in PRIMARY_ROLES:
-            self._see_to_what_all_share()
-        elif not state.get("quorum_standby"):
+        if not is_primary and not state.get("quorum_standby"):
             return f"no commit waits for this replica yet: it is {state.get('replication_state', 'not streaming')}"
-        return self._unsettled() or (self._take_turn() if state.get("pending_restart") else "")
+        complaint = self._see_to_what_all_share() if is_primary else ""
+        return complaint or self._unsettled() or self._restarted(state, is_primary=is_primary)
 
     def status(self) -> int | None:
-        """Exit status of Patroni."""
-        return self._process.status()
+        """Exit status of Patroni, or of what brings its WAL away."""
+        patroni, archiving = self._process.status(), self._archiving.status()
+        return archiving if patroni is None else patroni
 
     def stop(self) -> None:
         """Stop PostgreSQL; a primary makes sure that another has all it has, and hands over (Patroni, ha.py)."""
         self._process.stop()
+        self._archiving.stop()
 
     # --- what all share
 
-    def _see_to_what_all_share(self) -> None:
+    def _see_to_what_all_share(self) -> str:
         config = self._patroni.config()
         wanted = self._dynamic(config)
         if config != wanted:
             self._patroni.set_config(wanted)
         if self._ensured != self._wanted:
+            if unknown := accounts.unknown(self._psql, wanted["postgresql"]["parameters"]):
+                return f"PostgreSQL knows no parameter {', '.join(unknown)}"
             for subject in accounts.ensure(self._psql, self._wanted):
                 print(f"made as configured: {subject}", flush=True)
             self._ensured = self._wanted
+        return ""
 
     def _dynamic(self, config: dict[str, Any]) -> dict[str, Any]:
         """Whether the cluster is paused is the operator's (patronictl pause)."""
@@ -92,6 +107,16 @@ class Postgres:
         if config != self._dynamic(config):
             self._settled_at = time.monotonic() + SETTLED
         return "the config of the cluster is not in effect yet" if time.monotonic() < self._settled_at else ""
+
+    def _restarted(self, state: dict[str, Any], *, is_primary: bool) -> str:
+        if not state.get("pending_restart"):
+            self._waits_since = None
+            return ""
+        now = time.monotonic()
+        self._waits_since = self._waits_since or now
+        if is_primary and now < self._waits_since + self._wanted["dynamic"]["loop_wait"] + SETTLED:
+            return "a change needs a restart; whether others need it, too, they tell at their next look"
+        return self._take_turn()
 
     def _take_turn(self) -> str:
         """Restart if it is this member's turn: never two at once, the primary last, and not as primary."""

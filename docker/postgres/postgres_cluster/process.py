@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 RUN = Path("/run/cluster")
+IDENTITY = ("authority.pem", "member.pem", "member.key")
 # Root has no right here to hand over a file (CAP_CHOWN), so the file's owner makes it.
 GIVE = 'umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv "$1.new" "$1"'
 
@@ -27,9 +28,13 @@ class Process:
                 self.run("sh", "-c", GIVE, "sh", str(RUN / name), text=content)
         self._given = dict(files)
         if self._process is None:
-            self._process = subprocess.Popen(self._command, user=self.user, group=self.user, extra_groups=[])  # noqa: S603
+            self._process = self.start(*self._command)
         elif self._reload:
             self._process.send_signal(self._reload)
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command as the same user; what it prints goes to the container's log."""
+        return subprocess.Popen(command, user=self.user, group=self.user, extra_groups=[])  # noqa: S603 (as below)
 
     def run(self, *command: str, text: bytes = b"") -> bytes:
         """Run a command as the same user; what it printed. Raises OSError with its complaint."""
