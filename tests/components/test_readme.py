@@ -5,6 +5,7 @@ import re
 from tests.components.harness import Engine
 from tests.model.stack_files import PROJECT, SCHEMA
 from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS
+from vpn.model.postgres_reader import BACKUP_DEFAULTS, POSTGRES_DEFAULTS, POSTGRES_KEYS
 
 README = (PROJECT / "README.md").read_text()
 
@@ -35,6 +36,18 @@ def test_the_table_of_access_lists_every_key_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `access\.(\w+)` \|([^|]*)\|", README, re.MULTILINE))
     defaults = {key: f" `{value}` ".replace("False", "false") for key, value in ACCESS_DEFAULTS.items()}
     assert rows == dict.fromkeys(ACCESS_KEYS, " ") | defaults
+
+
+def test_the_table_of_postgres_lists_every_key_with_its_default() -> None:
+    rows = {
+        key: told.strip(" `") for key, told in re.findall(r"^\| `postgres\.([\w.]+)` \|([^|]*)\|", README, re.MULTILINE)
+    }
+    others = {"nodes": "", "clients": "all nodes", "restoreTo": "the end"}
+    lists = dict.fromkeys(("roles", "databases", "parameters", "backups"), "none")
+    defaults = {key: str(value).lower() for key, value in POSTGRES_DEFAULTS.items()} | others | lists
+    of_backups = {f"backups.{key}": str(value) for key, value in BACKUP_DEFAULTS.items() if value is not None}
+    assert rows == defaults | of_backups
+    assert set(POSTGRES_KEYS) == defaults.keys()
 
 
 def test_the_program_brings_up_a_mesh() -> None:

@@ -49,7 +49,7 @@ def check(member: Member, *others: Member, image: str = NEW, memory: int = MEMOR
 
 
 def test_a_member_is_not_replaced_while_another_is_not_well() -> None:
-    with pytest.raises(pulumi.RunError, match="a is to be replaced.*c is not well: failed: etcd has no leader"):
+    with pytest.raises(pulumi.RunError, match=r"a is to be replaced.*c is not well: failed: etcd has no leader"):
         check(fake("a"), fake("b"), fake("c", well=False))
     with pytest.raises(pulumi.RunError):
         check(fake("a"), fake("c", well=False), image=OLD, memory=2 * MEMORY)

@@ -178,7 +178,7 @@ def test_one_etcd_is_lost_and_then_the_node_of_the_one_that_leads(database: Data
     assert writing.gap < 10
 
 
-def test_without_etcd_the_primary_goes_on_as_long_as_both_replicas_know_of_it(database: Database, hosts: Hosts) -> None:
+def test_without_etcd_the_primary_goes_on_as_long_as_both_replicas_know_of_it(database: Database) -> None:
     with database.written() as writing:
         primary, begin = database.primary(), time.monotonic()
         etcds = [database.container("etcd", node) for node in NODES]

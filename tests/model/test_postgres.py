@@ -131,7 +131,7 @@ def test_a_generation_follows_the_one_before_and_memory_goes_down_by_halves() ->
 
 def test_a_name_leaves_room_for_those_of_the_cluster() -> None:
     config = BASE | {"nodes": [*BASE["nodes"], {"name": "e" * 55}]}
-    assert mistakes(config) == [("nodes", "e" * 55)]
+    assert mistakes(config) == [("postgres.nodes", "e" * 55)]
 
 
 def test_names_of_the_cluster_are_taken() -> None:
