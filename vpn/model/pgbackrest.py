@@ -38,14 +38,6 @@ def parameters(cluster: Postgres) -> dict[str, str]:
     return {"archive_mode": "on", "archive_command": command, "archive_timeout": LOSS}
 
 
-def catching_up(cluster: Postgres) -> dict[str, dict[str, str]]:
-    """Where a replica gets what the primary no longer has."""
-    if not cluster.archives:
-        return {}
-    command = f'pgbackrest --stanza={stanza(cluster.generation)} archive-get %f "%p"'
-    return {"recovery_conf": {"restore_command": command}}
-
-
 def restore(cluster: Postgres) -> str:
     """The command that fills a generation's folder with what the one before had."""
     before = f"--stanza={stanza(cluster.generation - 1)} --pg1-path={data(cluster.generation)}"

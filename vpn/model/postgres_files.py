@@ -143,7 +143,6 @@ class Cluster:
                 "remove_data_directory_on_rewind_failure": True,
                 "remove_data_directory_on_diverged_timelines": True,
                 "parameters": self._parameters(),
-                **pgbackrest.catching_up(self.postgres),
                 "pg_hba": list(self._admission()),
             },
         }

@@ -11,7 +11,8 @@ from postgres_cluster.process import IDENTITY, Process
 CONFIG = "pgbackrest.conf"
 HOUR = 3600
 MISSING = 1  # status of a part that there is not (pgBackRest, Command Reference, info)
-AGAIN_SECONDS = 60  # after a backup that failed
+CREATE, BACKUP = "stanza-create", "backup"
+AGAIN_SECONDS = 20  # after an attempt that failed
 
 
 class Backup:
@@ -20,7 +21,7 @@ class Backup:
     def __init__(self) -> None:
         self._server = Process("postgres", "pgbackrest", "server", reload=signal.SIGHUP)
         self._wanted: dict[str, Any] = {}
-        self._making: subprocess.Popen[bytes] | None = None
+        self._job: subprocess.Popen[bytes] | None = None
         self._failed_at = float("-inf")
 
     def accept(self, files: dict[str, bytes]) -> None:
@@ -29,15 +30,17 @@ class Backup:
         self._server.have({name: files[name] for name in (CONFIG, *IDENTITY)})
 
     def converge(self) -> str:
-        """Have a part for this generation, and in it a backup that is not too old."""
-        if self._making:
-            return self._look_after(self._making)
-        made = self._made()
+        """Have a part for this generation, and in it a backup that is not too old. Raises OSError."""
+        parts = self._parts()
+        made = [backup for part in parts for backup in part["backup"]]
         kind = due(made, time.time(), self._wanted)
-        if kind and time.monotonic() > self._failed_at + AGAIN_SECONDS:
-            self._making = self._server.start(*self._command("backup"), f"--type={kind}")
-            print(f"a backup begins: {kind}", flush=True)
-        return "" if kind is None or made or self._making else "the last backup failed"
+        if self._job:
+            self._look_after(self._job)
+        elif kind and time.monotonic() > self._failed_at + AGAIN_SECONDS:
+            self._begin(*((BACKUP, f"--type={kind}") if parts else (CREATE,)))
+        if not parts:
+            return "there is no place for backups of this generation yet"
+        return "" if kind is None or self._job else "a backup is due, and the last attempt failed"
 
     def status(self) -> int | None:
         """Exit status of the server."""
@@ -47,26 +50,22 @@ class Backup:
         """End the server; a backup that is being made ends with the container, the next one removes what it left."""
         self._server.stop()
 
-    def _look_after(self, making: subprocess.Popen[bytes]) -> str:
-        status = making.poll()
+    def _begin(self, *command: str) -> None:
+        """In the background: it may take hours, and waits for members that do not answer."""
+        print(f"begins: {' '.join(command)}", flush=True)
+        self._job = self._server.start("pgbackrest", f"--stanza={self._wanted['stanza']}", *command)
+
+    def _look_after(self, job: subprocess.Popen[bytes]) -> None:
+        status = job.poll()
         if status is not None:
-            self._making = None
+            self._job = None
             self._failed_at = time.monotonic() if status else float("-inf")
-            print(f"a backup ended with status {status}", flush=True)
-        return ""
+            print(f"ended with status {status}", flush=True)
 
-    def _made(self) -> list[dict[str, Any]]:
-        """The backups of this generation, oldest first; makes its part when there is none. Raises OSError."""
-        if not (parts := self._info()):
-            self._server.run(*self._command("stanza-create"))
-        return [backup for part in parts for backup in part["backup"]]
-
-    def _info(self) -> list[dict[str, Any]]:
-        known = json.loads(self._server.run(*self._command("info"), "--output=json"))
-        return [part for part in known if part["status"]["code"] != MISSING]
-
-    def _command(self, name: str) -> tuple[str, ...]:
-        return ("pgbackrest", f"--stanza={self._wanted['stanza']}", name)
+    def _parts(self) -> list[dict[str, Any]]:
+        """That of this generation, if there is one."""
+        command = ("pgbackrest", f"--stanza={self._wanted['stanza']}", "info", "--output=json")
+        return [part for part in json.loads(self._server.run(*command)) if part["status"]["code"] != MISSING]
 
 
 def due(made: list[dict[str, Any]], now: float, wanted: dict[str, Any]) -> str | None:
