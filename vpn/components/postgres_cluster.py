@@ -38,6 +38,10 @@ class PostgresClusterArgs:
     """Where each node runs, by its name."""
     networks: Mapping[str, pulumi.Input[str]]
     """Site network of each node, by its name."""
+    resolvers: Mapping[str, str]
+    """Address of each node at its site, by its name; it answers for the names of the mesh."""
+    domain: str
+    """Search domain."""
     images: Mapping[str, pulumi.Input[str]]
     """Image ID of docker/postgres on each host, by its name."""
     engines: Mapping[str, docker.Provider | None]
@@ -149,6 +153,8 @@ class _Part(pulumi.ComponentResource):
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(name=args.networks[place.node], ipv4_address=str(place.address))
             ],
+            dns=[args.resolvers[place.node]],
+            dns_searches=[args.domain],
             volumes=self._volumes(),
             healthcheck=docker.ContainerHealthcheckArgs(
                 tests=["CMD", "member", "health"], interval="30s", timeout="10s", retries=2

@@ -196,6 +196,8 @@ class VpnMesh(pulumi.ComponentResource):
             cluster=cluster,
             hosts=hosts,
             networks={name: node.site_network.name for name, node in self.nodes.items()},
+            resolvers={node.name: str(node.gateway) for node in self._topology.nodes},
+            domain=self._topology.domain,
             images={name: self.hosts[name].image("postgres", "docker/postgres").image_id for name in used},
             engines=self._engines,
         )

@@ -57,6 +57,7 @@ def config(cluster: Postgres, place: Place) -> str:
 def _server(place: Place) -> Options:
     """Who may ask is in the section that names them."""
     return {
+        "io-timeout": "20",  # seconds; then a member that does not answer is gone without
         "log-level-console": "warn",
         "log-level-file": "off",
         "tls-server-address": str(place.address),
