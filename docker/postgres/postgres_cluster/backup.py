@@ -22,25 +22,29 @@ class Backup:
         self._server = Process("postgres", "pgbackrest", "server", reload=signal.SIGHUP)
         self._wanted: dict[str, Any] = {}
         self._job: subprocess.Popen[bytes] | None = None
-        self._failed_at = float("-inf")
+        self._failed_at: float | None = None
+        self._parts: list[dict[str, Any]] | None = None
 
     def accept(self, files: dict[str, bytes]) -> None:
         """Start the server, or have it read what changed."""
-        self._wanted = json.loads(files["wanted.json"])
+        wanted = json.loads(files["wanted.json"])
+        if wanted != self._wanted:
+            self._wanted, self._parts = wanted, None
         self._server.have({name: files[name] for name in (CONFIG, *IDENTITY)})
 
     def converge(self) -> str:
         """Have a part for this generation, and in it a backup that is not too old. Raises OSError."""
-        parts = self._parts()
-        made = [backup for part in parts for backup in part["backup"]]
-        kind = due(made, time.time(), self._wanted)
         if self._job:
             self._look_after(self._job)
-        elif kind and time.monotonic() > self._failed_at + AGAIN_SECONDS:
+        if self._parts is None:
+            self._parts = self._found()
+        parts = self._parts
+        kind = due([backup for part in parts for backup in part["backup"]], time.time(), self._wanted)
+        if kind and not self._job and not self._rests():
             self._begin(*((BACKUP, f"--type={kind}") if parts else (CREATE,)))
         if not parts:
             return "there is no place for backups of this generation yet"
-        return "" if kind is None or self._job else "a backup is due, and the last attempt failed"
+        return "a backup is due, and the last attempt failed" if kind and self._failed_at else ""
 
     def status(self) -> int | None:
         """Exit status of the server."""
@@ -58,12 +62,15 @@ class Backup:
     def _look_after(self, job: subprocess.Popen[bytes]) -> None:
         status = job.poll()
         if status is not None:
-            self._job = None
-            self._failed_at = time.monotonic() if status else float("-inf")
+            self._job = self._parts = None
+            self._failed_at = time.monotonic() if status else None
             print(f"ended with status {status}", flush=True)
 
-    def _parts(self) -> list[dict[str, Any]]:
-        """That of this generation, if there is one."""
+    def _rests(self) -> bool:
+        return self._failed_at is not None and time.monotonic() < self._failed_at + AGAIN_SECONDS
+
+    def _found(self) -> list[dict[str, Any]]:
+        """The part of this generation, if there is one; only what is begun here changes it."""
         command = ("pgbackrest", f"--stanza={self._wanted['stanza']}", "info", "--output=json")
         return [part for part in json.loads(self._server.run(*command)) if part["status"]["code"] != MISSING]
 
