@@ -25,6 +25,7 @@ def test_the_table_lists_every_key_with_its_default() -> None:
             "rules",
             "tests",
             "postgres",
+            "monitoring",
         ),
         "none",
     )
