@@ -20,7 +20,7 @@ async function turn() {
     picture.show(mesh);
     show(mesh);
     const down = [...mesh.nodes, ...mesh.links].filter((one) => !one.up).length;
-    document.title = down ? `${down} down – mesh` : "Mesh";
+    document.title = down ? `${down} down - mesh` : "Mesh";
     last = new Date();
     say(summary(mesh));
   } catch (error) {

@@ -50,7 +50,7 @@ export function show({ nodes, links, events, alerts }) {
     [node.name, stateOf(node), node.host, node.region, configOf(node), dataPlaneOf(node), membersOf(node)]
   )));
   table("links", ["Link", "State", "Transport", "Round trip", "Last handshake"], links.map((link) => (
-    [link.ends.join(" – "), stateOf(link), transportOf(link), milliseconds(link.roundTrip), ago(link.handshake)]
+    [link.ends.join(" - "), stateOf(link), transportOf(link), milliseconds(link.roundTrip), ago(link.handshake)]
   )));
   list("alerts", alerts.map(({ labels, annotations, state }) => (
     [`${labels.alertname} (${state}): ${annotations.summary} ${annotations.fix}`, state]

@@ -32,7 +32,7 @@ export function aboutNode(node) {
 
 export function aboutLink(link) {
   const more = link.up ? `, ${milliseconds(link.roundTrip)}` : "";
-  return `Link ${link.ends.join(" – ")}: ${stateOf(link)}, ${transportOf(link)}${more}, handshake ${ago(link.handshake)}`;
+  return `Link ${link.ends.join(" - ")}: ${stateOf(link)}, ${transportOf(link)}${more}, handshake ${ago(link.handshake)}`;
 }
 
 export function summary({ nodes, links }) {
