@@ -196,6 +196,15 @@ def test_rules_decide_who_sees_it() -> None:
     assert granted == {("10.0.0.1/32", "tcp/9090")}
 
 
+def test_for_rules_it_is_as_a_workload_of_its_node() -> None:
+    topology = parse(
+        BASE | {"rules": [{"from": "b", "to": "a", "ports": 8080}, {"from": "c", "to": "b", "ports": 9090}]}
+    )
+    granted = {(str(one.source), str(one.target), str(one.ports)) for one in grants(topology)}
+    assert ("10.64.2.249/32", "10.0.0.1/32", "tcp/8080") in granted, "Alertmanager tells somebody there"
+    assert ("10.0.0.3/32", "10.64.2.249/32", "tcp/9090") in granted
+
+
 def test_a_node_answers_nobody_else_also_without_rules() -> None:
     topology = parse(BASE)
     of_a, of_b = (firewall.render(topology, topology.node(name)) for name in "ab")

@@ -36,6 +36,8 @@ class _Compiler:
         self._places = {one.name: [IPv4Network(one.address)] for one in topology.nodes}
         for workload in topology.workloads:
             self._places[workload.node].append(IPv4Network(workload.address))
+        if topology.monitoring:  # as a workload: it shows a page, and tells of alerts
+            self._places[topology.monitoring.node].append(IPv4Network(topology.monitoring.address))
 
     def found(self) -> Iterator[Grant]:
         """Every grant, some more than once."""
