@@ -1,5 +1,6 @@
 """What nodes tell is so, faults are told in time, and the page shows them in a browser on the mesh."""
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -170,6 +171,13 @@ def test_it_costs_a_node_less_than_4_mib(monitored: Monitored, hosts: Hosts) -> 
     used = sum(int(fields[1]) * 1024 for fields in lines if fields[0] == "Pss:")
     print(f"metrics cost a node {used / 2**20:.2f} MiB")
     assert used < MOST_MEMORY, monitored.name
+
+
+def test_the_dashboard_shows_something_everywhere(monitored: Monitored, hosts: Hosts) -> None:
+    text = hosts.out(CLIENT, "wget", "-T5", "-t1", "-qO-", f"{URL}dashboard.json")
+    panels = json.loads(text)["panels"]
+    for expression in (target["expr"] for panel in panels for target in panel["targets"]):
+        assert monitored.samples(expression.replace("$__rate_interval", "1m")), expression
 
 
 # --- the page

@@ -143,6 +143,30 @@ def test_the_page_uses_nothing_that_no_node_tells(tmp_path: Path) -> None:
     assert {"vpn:member_admitted_timestamp_seconds", "vpn:member_revoked_timestamp_seconds"} <= known(tmp_path)
 
 
+def expressions() -> list[str]:
+    """All queries of the dashboard."""
+    dashboard = json.loads((PAGE / "dashboard.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_uses_nothing_that_no_node_tells(tmp_path: Path) -> None:
+    used = set(re.findall(r"\b(?:vpn[_:][a-z_]+|up|ALERTS)\b", " ".join(expressions())))
+    assert used <= known(tmp_path) | {"up", "ALERTS"}
+    assert len(expressions()) >= len(used) > 10
+
+
+def test_the_dashboard_is_one_that_grafana_can_import() -> None:
+    dashboard = json.loads((PAGE / "dashboard.json").read_text())
+    panels = dashboard["panels"]
+    assert [panel["id"] for panel in panels] == list(range(1, len(panels) + 1))
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert len(places) == len(panels), "none lies on another"
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
+    (variable,) = dashboard["templating"]["list"]
+    sources = {target["datasource"]["uid"] for panel in panels for target in panel["targets"]}
+    assert sources == {f"${{{variable['name']}}}"}, "whatever the source is called there"
+
+
 def test_the_page_comes_from_one_place_alone() -> None:
     text = "".join(path.read_text() for path in PAGE.glob("*.[hcj]*") if path.suffix != ".json")
     assert set(re.findall(r"[a-z]+://[^\"' ]*", text)) <= {"http://www.w3.org/2000/svg"}
