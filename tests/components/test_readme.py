@@ -5,6 +5,8 @@ import re
 from tests.components.harness import Engine
 from tests.model.stack_files import PROJECT, SCHEMA
 from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS
+from vpn.model.alerts import rules
+from vpn.model.monitoring_reader import MONITORING_DEFAULTS, MONITORING_KEYS
 
 README = (PROJECT / "README.md").read_text()
 
@@ -36,6 +38,18 @@ def test_the_table_of_access_lists_every_key_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `access\.(\w+)` \|([^|]*)\|", README, re.MULTILINE))
     defaults = {key: f" `{value}` ".replace("False", "false") for key, value in ACCESS_DEFAULTS.items()}
     assert rows == dict.fromkeys(ACCESS_KEYS, " ") | defaults
+
+
+def test_the_table_of_monitoring_lists_every_key_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `monitoring\.(\w+)` \|([^|]*)\|", README, re.MULTILINE))
+    defaults = {key: f" `{value}` " for key, value in MONITORING_DEFAULTS.items()}
+    assert rows == dict.fromkeys(MONITORING_KEYS, " ") | {"alertmanager": " none "} | defaults
+
+
+def test_the_table_of_alerts_lists_every_alert() -> None:
+    groups = rules(5, has_database=True)["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert set(re.findall(r"^\| ([A-Z]\w+) \|", README, re.MULTILINE)) == alerts
 
 
 def test_the_program_brings_up_a_mesh() -> None:

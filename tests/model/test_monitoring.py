@@ -1,6 +1,7 @@
 """Monitoring: what is read, what is refused, what the mesh lets pass for it and what its container and nodes read."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -243,6 +244,12 @@ def test_a_node_looks_as_often_as_somebody_asks() -> None:
 
 def test_prometheus_asks_by_address_and_tells_by_name() -> None:
     assert files(HOSTS | {"monitoring": {"node": "b"}})["prometheus.yml"] == SCRAPED
+
+
+def test_who_is_not_let_in_yet_is_not_asked() -> None:
+    topology = replace(parse(BASE), outside=frozenset({"a"}))
+    assert '"node": "a"' not in render(topology, of(topology))["prometheus.yml"]
+    assert '"node": "c"' in render(topology, of(topology))["prometheus.yml"]
 
 
 def test_prometheus_asks_the_databases() -> None:
