@@ -68,6 +68,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, hosts: Hosts) -> Iterator[St
             yield stack
         finally:
             stack.destroy()
+            image.exception()  # it may not be done yet
+            hosts.client.images.remove(IMAGE, force=True)
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +258,7 @@ def test_a_new_node_is_asked_at_once_and_nothing_is_replaced(
     page.shows("Link c - f", "link up", at, 30)
     assert monitored.samples('up{node="f"}') == {("f", ""): 1}
     assert hosts.ids(MONITORING, "itm-a", "itm-b", "itm-c") == before
-    assert monitored.samples("prometheus_config_last_reload_successful") == {}, "nobody but nodes is asked"
+    assert set(stack.changes()) == {"same"}
 
 
 def test_a_link_that_stays_dead_has_a_stale_handshake(cut_at: float, monitored: Monitored) -> None:
@@ -264,11 +266,9 @@ def test_a_link_that_stays_dead_has_a_stale_handshake(cut_at: float, monitored: 
     monitored.fires("HandshakeStale", "d", 30)
 
 
-def test_turned_off_no_node_listens_and_no_node_is_replaced(stack: Stack, page: Page, hosts: Hosts) -> None:
-    page.container.remove(force=True)
+def test_turned_off_no_node_listens_and_no_node_is_replaced(stack: Stack, hosts: Hosts) -> None:
     before = hosts.ids("itm-a", "itm-b", "itm-c", CLIENT)
     stack.up(monitoring=None, services=CONFIG["services"][1:], rules=CONFIG["rules"][1:])
     eventually(lambda: hosts.out("itm-a", "ss", "-Hlnt", f"sport = :{METRICS_PORT}") == "", 10, "nothing listens")
     assert hosts.ids("itm-a", "itm-b", "itm-c", CLIENT) == before
     assert [one.name for one in hosts.client.containers.list(all=True) if one.name == MONITORING] == []
-    assert set(stack.changes()) == {"same"}
