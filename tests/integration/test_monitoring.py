@@ -249,14 +249,16 @@ def test_a_killed_node_is_told_and_shown(monitored: Monitored, page: Page, hosts
 # --- changes
 
 
-def test_a_new_node_is_asked_at_once_and_nothing_is_replaced(
+def test_a_new_node_is_asked_at_once_samples_stay_longer_and_nothing_is_replaced(
     stack: Stack, monitored: Monitored, page: Page, hosts: Hosts
 ) -> None:
     before = hosts.ids(MONITORING, "itm-a", "itm-b", "itm-c")
     at = time.time()
-    stack.up(nodes=[*CONFIG["nodes"], {"name": "f"}])
+    stack.up(nodes=[*CONFIG["nodes"], {"name": "f"}], monitoring=CONFIG["monitoring"] | {"retention": 30})
     page.shows("Link c - f", "link up", at, 30)
     assert monitored.samples('up{node="f"}') == {("f", ""): 1}
+    assert monitored.ask("status/flags")["storage.tsdb.retention.time"] == "30d"
+    assert monitored.samples("count_over_time(vpn_kernel[10m])")["a", ""] > 10, "what was before is still there"
     assert hosts.ids(MONITORING, "itm-a", "itm-b", "itm-c") == before
     assert set(stack.changes()) == {"same"}
 
