@@ -11,7 +11,7 @@ export const stateOf = (one) => (one.up ? "up" : "down");
 export const transportOf = (link) => (link.tcp ? "TCP" : "UDP");
 
 export function configOf(node) {
-  if (!node.up) return "";
+  if (!node.up || node.vpn_config_applied === undefined) return "";
   return node.vpn_config_applied ? "applied" : "not applied";
 }
 
