@@ -20,6 +20,7 @@ async def main() -> pulumi.Inputs:
         "tests": outputs.tests(topology),
         "access": outputs.access(topology),
         "postgres": outputs.postgres(topology),
+        "monitoring": outputs.monitoring(topology),
         "postgresPasswords": mesh.postgres and {role: mesh.postgres.passwords[role] for role in mesh.postgres.roles},
     }
 

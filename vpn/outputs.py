@@ -6,6 +6,8 @@ from typing import Any
 
 from vpn.model.guest_compose import app_compose
 from vpn.model.hosts import DOCKER, DSTACK
+from vpn.model.monitoring import PAGE
+from vpn.model.monitoring_files import url
 from vpn.model.policy import MEMBERS
 from vpn.model.postgres import PRIMARY_PORT, REPLICA_PORT
 from vpn.model.topology import Node, Topology
@@ -174,5 +176,19 @@ def postgres(topology: Topology) -> dict[str, Any] | None:
         "replicaPort": REPLICA_PORT,
         "roles": list(cluster.roles),
         "databases": {one.name: one.owner for one in cluster.databases},
-        "containers": {place.name: topology.container(place.name) for place in topology.places},
+        "containers": {place.name: topology.container(place.name) for place in cluster.places},
+    }
+
+
+def monitoring(topology: Topology) -> dict[str, Any] | None:
+    """Where the status page and Prometheus are; by names of the mesh, and only there."""
+    one = topology.monitoring
+    if one is None:
+        return None
+    return {
+        "node": one.node,
+        "address": str(one.address),
+        "container": topology.container(one.name),
+        "page": f"{url(topology, one)}{PAGE}",
+        "prometheus": url(topology, one),
     }

@@ -5,6 +5,8 @@ import re
 from tests.components.harness import Engine
 from tests.model.stack_files import PROJECT, SCHEMA
 from vpn.model.access import ACCESS_DEFAULTS, ACCESS_KEYS
+from vpn.model.alerts import rules
+from vpn.model.monitoring_reader import MONITORING_DEFAULTS, MONITORING_KEYS
 from vpn.model.postgres_reader import BACKUP_DEFAULTS, POSTGRES_DEFAULTS, POSTGRES_KEYS
 
 README = (PROJECT / "README.md").read_text()
@@ -26,6 +28,7 @@ def test_the_table_lists_every_key_with_its_default() -> None:
             "rules",
             "tests",
             "postgres",
+            "monitoring",
         ),
         "none",
     )
@@ -48,6 +51,18 @@ def test_the_table_of_postgres_lists_every_key_with_its_default() -> None:
     of_backups = {f"backups.{key}": str(value) for key, value in BACKUP_DEFAULTS.items() if value is not None}
     assert rows == defaults | of_backups
     assert set(POSTGRES_KEYS) == defaults.keys()
+
+
+def test_the_table_of_monitoring_lists_every_key_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `monitoring\.(\w+)` \|([^|]*)\|", README, re.MULTILINE))
+    defaults = {key: f" `{value}` " for key, value in MONITORING_DEFAULTS.items()}
+    assert rows == dict.fromkeys(MONITORING_KEYS, " ") | {"alertmanager": " none "} | defaults
+
+
+def test_the_table_of_alerts_lists_every_alert() -> None:
+    groups = rules(5, has_database=True)["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert set(re.findall(r"^\| ([A-Z]\w+) \|", README, re.MULTILINE)) == alerts
 
 
 def test_the_program_brings_up_a_mesh() -> None:

@@ -36,6 +36,12 @@ CONFIG: dict[str, Any] = {
     "workloads": [{"name": "itpg-client", "node": "d", "build": CLIENT, "command": ["sleep", "infinity"]}],
     "postgres": CLUSTER,
 }
+ASK_PROMETHEUS = """\
+import sys
+from urllib import parse, request
+url = "http://monitoring.vpn.dstack:9090/api/v1/query?query=" + parse.quote(sys.argv[1])
+print(request.urlopen(url, timeout=5).read().decode())
+"""
 # 20 for the key of the lost one, as long again if who leads etcd is lost with it, and until the new one answers. How
 # long it takes as a rule, the bench tells.
 PRIMARY_LOST_SECONDS = 50
@@ -224,6 +230,22 @@ def test_a_machine_is_lost_with_its_data_and_made_anew(stack: Stack, database: D
         database.await_well()
         assert database.etcd_leader() in NODES  # all three answer
     assert writing.gap < PRIMARY_LOST_SECONDS
+
+
+def test_monitoring_sees_every_part_and_who_is_the_primary(stack: Stack, database: Database, hosts: Hosts) -> None:
+    def told(expression: str) -> list[dict[str, Any]]:
+        answer = json.loads(hosts.out("itpg-client", "python3", "-c", ASK_PROMETHEUS, expression))
+        return [one["metric"] for one in answer["data"]["result"]]
+
+    stack.up(monitoring={"node": "d"})
+    try:
+        eventually(lambda: len(told("up == 1")) == len(NODES) + 1 + 2 * len(NODES) + 4, 60, "all answer")
+        assert {one["job"] for one in told("up")} == {"nodes", "postgres", "etcd", "haproxy"}
+        (primary,) = told("patroni_primary == 1")
+        assert (primary["node"], told("etcd_server_has_leader == 0")) == (database.primary(), [])
+        assert told('ALERTS{alertname="PostgresNoPrimary"}') == []
+    finally:
+        stack.up(monitoring=None)
 
 
 def test_rules_let_the_cluster_be_and_nobody_else_in(stack: Stack, database: Database, hosts: Hosts) -> None:

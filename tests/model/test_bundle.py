@@ -22,7 +22,7 @@ from vpn.model.hosts import LOCAL
 from vpn.model.keys import KeyRing
 from vpn.model.topology import Topology
 
-FILES = ["hosts", "nftables.nft", "node.env", "paths", "wg0.conf", "SHA256SUMS"]
+FILES = ["hosts", "metrics", "nftables.nft", "node.env", "paths", "wg0.conf", "SHA256SUMS"]
 
 ENVIRONMENT_OF_NODE_A = """\
 NODE=node-a
@@ -38,6 +38,7 @@ MEMBER_RANGE=10.65.0.0/24
 
 SUMS_OF_NODE_A = """\
 3b75519a6fa4e16805d0b92437a46589037daa873b36895854cdccc62e6357ba  hosts
+e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  metrics
 c624f81985a9934e9876357cf8ff428c67d3b08ed53cad3224e87e4e7ebd1395  nftables.nft
 116c0dfcc0069f06b3a434fdbced9677aad35faee027da2be762029d5f9ddbb4  node.env
 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  paths
@@ -60,6 +61,7 @@ def content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 def test_the_files_of_node_a() -> None:
     assert with_checksums(node_files(MESH, KEYS, NODE_A)) == {
         "hosts": HOSTS,
+        "metrics": "",
         "nftables.nft": FILTER_OF_NODE_A,
         "node.env": ENVIRONMENT_OF_NODE_A,
         "paths": "",

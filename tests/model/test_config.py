@@ -172,7 +172,7 @@ def test_a_mistake(change: Config, expected: list[tuple[str, object]]) -> None:
 LISTS = ("hosts", "gateways", "relays", "links", "workloads", "services", "groups", "rules", "tests")
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in (*LISTS, "access", "postgres")])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in (*LISTS, "access", "postgres", "monitoring")])
 def test_a_key_without_a_value(key: str) -> None:
     assert (key, None) in mistakes(DEV | {key: None})
 

@@ -221,7 +221,7 @@ def test_parameters_of_the_configuration_win_over_those_of_the_cluster() -> None
 
 def test_only_the_members_know_the_passwords() -> None:
     topology = parse(BASE)
-    for place in topology.places:
+    for place in topology.postgres.places if topology.postgres else ():
         text = "".join(files(topology, place.name).values())
         assert ("secret of app" in text) == (place.kind == POSTGRES), place.name
 

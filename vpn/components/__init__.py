@@ -4,6 +4,7 @@ from vpn.components.access_control import AccessControl, AccessControlArgs
 from vpn.components.config_carrier import ConfigCarrier, ConfigCarrierArgs
 from vpn.components.docker_host import DockerHost, DockerHostArgs
 from vpn.components.dstack_node import DstackNode, DstackNodeArgs
+from vpn.components.monitoring import Monitoring, MonitoringArgs
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from vpn.components.vpn_mesh import VpnMesh, VpnMeshArgs
@@ -19,6 +20,8 @@ __all__ = [
     "DockerHostArgs",
     "DstackNode",
     "DstackNodeArgs",
+    "Monitoring",
+    "MonitoringArgs",
     "MullvadProxy",
     "MullvadProxyArgs",
     "PostgresCluster",

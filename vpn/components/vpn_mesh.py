@@ -14,11 +14,13 @@ from vpn.components.delivery import Recipient, until_applied
 from vpn.components.docker_host import DockerHost, DockerHostArgs, provider
 from vpn.components.dstack_node import DstackNode, DstackNodeArgs
 from vpn.components.image import built_image
+from vpn.components.monitoring import Monitoring, MonitoringArgs
 from vpn.components.mullvad_proxy import MullvadProxy, MullvadProxyArgs
 from vpn.components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from vpn.components.recipients import Carrier, Keeper
 from vpn.components.wireguard_node import WireGuardNode, WireGuardNodeArgs
 from vpn.components.workload import WorkloadContainer, WorkloadContainerArgs
+from vpn.model import monitoring as model
 from vpn.model import order
 from vpn.model.access import Access
 from vpn.model.bundle import archive
@@ -53,6 +55,7 @@ class VpnMesh(pulumi.ComponentResource):
     access: dict[str, AccessControl]
     """Who lets others than the nodes in, by the host; empty when nobody does."""
     postgres: PostgresCluster | None = None
+    monitoring: Monitoring | None = None
     public_keys: pulumi.Output[dict[str, str]]
     """Base64 of every node's public key, by the node's name; not of those whose VM is to be deployed first."""
     signer: pulumi.Output[str]
@@ -79,6 +82,7 @@ class VpnMesh(pulumi.ComponentResource):
         self.proxies = self._proxies()
         self.access = {host.name: self._gate(host, topology.access) for host in topology.engines if topology.access}
         self.postgres = self._postgres(topology.postgres) if topology.postgres else None
+        self.monitoring = self._monitoring(topology.monitoring) if topology.monitoring else None
         self.applied = self._applied(seed)
         on_engines = [one for one in topology.workloads if one.node in self.nodes]
         self.workloads = [self._workload(workload) for workload in on_engines]
@@ -203,6 +207,19 @@ class VpnMesh(pulumi.ComponentResource):
         )
         return PostgresCluster("postgres", args, pulumi.ResourceOptions(parent=self))
 
+    def _monitoring(self, monitoring: model.Monitoring) -> Monitoring:
+        node = self._topology.node(monitoring.node)
+        args = MonitoringArgs(
+            mesh=self.identity,
+            container_name=f"{self._prefix}-{monitoring.name}",
+            image=self.hosts[node.host.name].image("monitoring", "docker/monitoring").image_id,
+            network=self.nodes[node.name].site_network.name,
+            address=str(monitoring.address),
+            resolver=str(node.gateway),
+            host=node.host,
+        )
+        return Monitoring(monitoring.name, args, self._on(node.host))
+
     def _readers(self, host: Host) -> dict[str, tuple[docker.Volume, docker.Container]]:
         """Who reads the files of a host's carrier: config volume and container, by the name of the folder."""
         nodes = self._topology.nodes_on(host)
@@ -210,14 +227,17 @@ class VpnMesh(pulumi.ComponentResource):
         proxies = {name: self.proxies[name] for node in nodes if (name := proxy_name(node.name)) in self.proxies}
         found = {name: (one.config_volume, one.container) for name, one in (readers | proxies).items()}
         found |= self._databases(host)
+        monitoring = self._topology.monitoring
+        if self.monitoring and monitoring and self._topology.node(monitoring.node).host == host:
+            found[monitoring.name] = (self.monitoring.config_volume, self.monitoring.container)
         gate = self.access.get(host.name)
         return found | ({GATE: (gate.gate_volume, gate.gate)} if gate else {})
 
     def _databases(self, host: Host) -> dict[str, tuple[docker.Volume, docker.Container]]:
-        cluster = self.postgres
+        cluster, places = self.postgres, self._topology.postgres.places if self._topology.postgres else ()
         if cluster is None:
             return {}
-        here = [one.name for one in self._topology.places if self._topology.node(one.node).host == host]
+        here = [one.name for one in places if self._topology.node(one.node).host == host]
         return {name: (cluster.config_volumes[name], cluster.containers[name]) for name in here}
 
     def _workload(self, workload: Workload) -> WorkloadContainer:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
-from urllib.parse import urlsplit
 
 from vpn.model.addresses import host, host_count
-from vpn.model.reader import NOT_SHOWN, Reader
+from vpn.model.reader import NOT_SHOWN, Reader, is_http
 
 ACCESS_KEYS = (
     "enabled",
@@ -146,17 +145,9 @@ def _url(reader: Reader) -> str | None:
         return None
     fix = "write it like https://host/path; a key belongs into the path, the whole into a secret: "
     fix += "pulumi config set --secret --path access.rpcUrl"
-    if not isinstance(url, str) or not _is_http(url):
+    if not is_http(url):
         reader.wrong("rpcUrl", NOT_SHOWN, "is not an http or https URL without user name", fix)
     return str(url)
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _contract(reader: Reader, *, embedded: bool) -> str:

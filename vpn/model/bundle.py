@@ -1,4 +1,4 @@
-"""Everything the nodes, relays, gate and databases of a Docker host read, as files and as one reproducible archive."""
+"""Everything that what is on a Docker host reads, as files and as one reproducible archive."""
 
 import gzip
 import io
@@ -7,10 +7,11 @@ from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 
-from vpn.model import firewall, gate, names, paths, relay, wgconf
+from vpn.model import firewall, gate, metrics, monitoring_files, names, paths, relay, wgconf
 from vpn.model.access import Access
 from vpn.model.hosts import Host
 from vpn.model.keys import KeyRing
+from vpn.model.monitoring import MONITORING
 from vpn.model.postgres_files import Cluster
 from vpn.model.topology import GATE, Node, Topology, proxy_name
 
@@ -21,6 +22,7 @@ def node_files(topology: Topology, keys: KeyRing, node: Node) -> dict[str, str]:
     """The config folder of one node: name -> text."""
     return {
         "hosts": names.render(topology),
+        "metrics": metrics.render(topology, keys, node),
         "nftables.nft": firewall.render(topology, node),
         "node.env": _environment(topology, node),
         "paths": paths.render(topology, keys, node),
@@ -50,7 +52,7 @@ def cluster_files(
         keys=keys,
         passwords=passwords,
     )
-    here = [place for place in topology.places if topology.node(place.node).host == host]
+    here = [place for place in topology.postgres.places if topology.node(place.node).host == host]
     return {place.name: cluster.files(place) for place in here}
 
 
@@ -69,6 +71,8 @@ def archive(topology: Topology, keys: KeyRing, host: Host, passwords: Mapping[st
     proxied = [node for node in topology.proxied if node.host == host]
     folders |= {proxy_name(node.name): proxy_files(topology, keys, node) for node in proxied}
     folders |= cluster_files(topology, keys, passwords or {}, host)
+    if topology.monitoring and topology.node(topology.monitoring.node).host == host:
+        folders[MONITORING] = monitoring_files.render(topology, topology.monitoring)
     if topology.access:
         folders[GATE] = gate_files(topology, keys, topology.access)
     buffer = io.BytesIO()

@@ -13,9 +13,9 @@ from vpn.model.grants import broken
 from vpn.model.guest_check import GuestCheck, check_members, of_guests
 from vpn.model.hosts import HostReader, Reach
 from vpn.model.ingress import IngressReader
+from vpn.model.parts import PartsReader
 from vpn.model.policy_reader import PolicyReader
-from vpn.model.postgres import NUMBERS, Postgres
-from vpn.model.postgres_reader import PostgresReader, check_places
+from vpn.model.postgres_reader import check_places
 from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
 from vpn.model.shape import FULL, ShapeReader, tunnels
 from vpn.model.topology import (
@@ -35,7 +35,8 @@ from vpn.model.transport import MIN_MTU, TransportReader
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
 NUMBER_KEYS = ("listenPort", "hostPort", "proxyPort", "mtu", "keepalive", "keyGeneration", "presharedKeyGeneration")
 MESH_KEYS = ("hosts", "nodes", "gateways", "relays", "links")
-KEYS = (*TEXT_KEYS, *NUMBER_KEYS, *MESH_KEYS, "workloads", "services", "groups", "rules", "tests", "access", "postgres")
+PART_KEYS = ("workloads", "services", "groups", "rules", "tests", "access", "postgres", "monitoring")
+KEYS = (*TEXT_KEYS, *NUMBER_KEYS, *MESH_KEYS, *PART_KEYS)
 DEFAULTS: Mapping[str, Any] = {
     "name": "wireguard",
     "domain": "vpn.dstack",
@@ -63,6 +64,7 @@ DEFAULTS: Mapping[str, Any] = {
     "tests": [],
     "access": {},
     "postgres": {},
+    "monitoring": {},
 }
 NODE_KEYS = ("name", "host", "address", "keyGeneration", "ingress")
 WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
@@ -106,9 +108,9 @@ def parse(
     _check_names(reader, node_entries, workload_entries)
     _check_workloads(reader, node_entries, workload_entries)
     _check_folders(reader, workload_entries, can_build)
-    postgres_reader = PostgresReader.of(reader, list(dict.fromkeys(_names(node_entries))))
-    of_cluster = postgres_reader.own_names() if postgres_reader else {}
-    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, of_cluster)
+    names = list(dict.fromkeys(_names(node_entries)))
+    parts_reader = PartsReader.of(reader, names)
+    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, parts_reader.own_names())
     fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
     _check_newcomers(reader, node_entries, previous or {})
     generations = _node_generations(reader, node_entries)
@@ -117,13 +119,13 @@ def parse(
     hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
     has_guests = any(host.guest for host in hosts.values())
     shape = ShapeReader(reader, hosts).shape()
-    places = _places(workload_entries, postgres_reader)
+    places = _places(workload_entries) | parts_reader.places()
     policy, expectations = PolicyReader(
-        reader=reader, nodes=_names(node_entries), workloads=places, own=of_cluster, has_members=bool(access)
+        reader=reader, nodes=names, workloads=places, own=parts_reader.own_names(), has_members=bool(access)
     ).read()
-    postgres = postgres_reader.on_engines(hosts).postgres(cluster or {}) if postgres_reader else None
-    policy = replace(policy, own_pairs=postgres.pairs) if postgres else policy
-    talking = [pair for pair in combinations(dict.fromkeys(_names(node_entries)), 2) if policy.talk(*pair)]
+    parts = parts_reader.parts(hosts, cluster or {})
+    policy = replace(policy, own_pairs=parts.pairs(names))
+    talking = [pair for pair in combinations(names, 2) if policy.talk(*pair)]
     reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
     relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
     relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
@@ -140,7 +142,7 @@ def parse(
         _Assignment(_names(node_entries), fixed, previous or {}),
     )
     nodes = tuple(replace(node, key_generation=generations[node.name], host=hosts[node.name]) for node in nodes)
-    workloads = _workloads(reader, nodes, workload_entries, previous or {}, beside=postgres)
+    workloads = _workloads(reader, nodes, workload_entries, previous or {}, parts.numbers)
     reader.stop_if_wrong()
     topology = Topology(
         **values,
@@ -156,7 +158,7 @@ def parse(
         relayed_links=relayed_links,
         proxy_port=proxy_port,
         ingresses=ingresses,
-        postgres=postgres.at({node.name: node.site for node in nodes}) if postgres else None,
+        **parts.at({node.name: node.site for node in nodes}),
     )
     _check_whole(reader, topology, cluster or {})
     return topology
@@ -193,10 +195,9 @@ class _Assignment:
         return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
 
 
-def _places(workloads: Entries, postgres: PostgresReader | None) -> dict[str, str]:
-    """The node of everything at a site that can have a service."""
-    places = {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
-    return places | (postgres.places() if postgres else {})
+def _places(workloads: Entries) -> dict[str, str]:
+    """The node of every workload."""
+    return {str(entry.get("name")): str(entry.get("node")) for entry in workloads}
 
 
 def _with_gateway(nodes: Entries) -> frozenset[str]:
@@ -281,15 +282,15 @@ def _check_names(reader: Reader, nodes: Entries, workloads: Entries) -> None:
 
 
 def _check_container_names(
-    reader: Reader, prefix: str, nodes: Entries, workloads: Entries, of_cluster: dict[str, str]
+    reader: Reader, prefix: str, nodes: Entries, workloads: Entries, of_parts: dict[str, str]
 ) -> None:
     """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"
-    own = OWN_CONTAINERS | of_cluster | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
+    own = OWN_CONTAINERS | of_parts | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
     for index, name in enumerate(_names(nodes)):
         if name in own:
             reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {own[name]}", fix)
-    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))} | of_cluster.keys()
+    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))} | of_parts.keys()
     for index, name in enumerate(_names(workloads)):
         if name in taken:
             reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)
@@ -387,15 +388,15 @@ def _node(ranges: _Ranges, host_port: int, name: str, number: int) -> Node:
 
 
 def _workloads(
-    reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str], beside: Postgres | None
+    reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str], reserved: Sequence[int]
 ) -> tuple[Workload, ...]:
     reader.stop_if_wrong("nodes", "workloads")
-    reserved = min(NUMBERS.values()) if beside else LAST_WORKLOAD + 1
+    usable = range(FIRST_WORKLOAD, min([*reserved, LAST_WORKLOAD + 1]))
     numbers: dict[str, int] = {}
     for node in nodes:
         names = _names([entry for entry in entries if entry["node"] == node.name])
         try:
-            numbers |= _Assignment(names, {}, previous).within(node.site, range(FIRST_WORKLOAD, reserved))
+            numbers |= _Assignment(names, {}, previous).within(node.site, usable)
         except ValueError:
             reader.wrong("workloads", len(names), f"are more than fit at {node.name} ({node.site})", "use another node")
     reader.stop_if_wrong("workloads")

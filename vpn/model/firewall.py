@@ -7,13 +7,15 @@ Encrypted packets are not tracked: WireGuard knows its peers, and they are most 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Network
 
 from vpn.model.grants import Grant, grants
+from vpn.model.monitoring import METRICS_PORT
 from vpn.model.topology import INTERFACE, Node, Topology
 
-TABLE = "dstack_vpn"
+TABLE, DENIED = "dstack_vpn", "denied"
 PAIR, WITH_PORT = "ipv4_addr . ipv4_addr", "ipv4_addr . ipv4_addr . inet_proto . inet_service"
 DOCKER_RESOLVER = "127.0.0.11"
 
@@ -25,18 +27,21 @@ def render(topology: Topology, node: Node) -> str:
     is_gateway = node.name in topology.gateways
     between = f'        iifname "{INTERFACE}" oifname "{INTERFACE}" jump rules\n' if is_gateway else ""
     to_own_resolver = f"dnat ip to {node.gateway}"
+    asked = _Asked.of(topology, node)
     mark = f"0x{sha256(sets.encode()).hexdigest()[:7]}1"
     return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
 {sets}\
+{asked.counter}\
     chain rules {{
         ct mark {mark} accept
         ct state related accept
         ct original ip saddr . ct original ip daddr @open goto granted
         meta l4proto icmp ct original ip saddr . ct original ip daddr @ping goto granted
         ct original ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst @ports goto granted
+{asked.count}\
     }}
     chain granted {{
         ct mark set {mark} accept
@@ -55,6 +60,7 @@ table inet {TABLE} {{
     }}
     chain input {{
         type filter hook input priority filter; policy drop;
+{asked.only}\
         udp dport {topology.listen_port} ip daddr {node.underlay} accept
         iifname "{INTERFACE}" goto rules
         iifname != "lo" fib saddr . iif oif missing drop
@@ -62,6 +68,7 @@ table inet {TABLE} {{
         iifname "lo" accept
         meta l4proto icmp accept
         ip saddr {node.site} meta l4proto {{ tcp, udp }} th dport 53 accept
+{asked.beside}\
     }}
     chain output {{
         type filter hook output priority filter; policy accept;
@@ -87,6 +94,32 @@ table inet {TABLE} {{
     }}
 }}
 """
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is there so that a node can be asked how it is; nothing if nobody does."""
+
+    counter: str = ""
+    count: str = ""
+    """Of what comes to the end of the rules."""
+    only: str = ""
+    """Nobody else asks, whatever the rules say."""
+    beside: str = ""
+    """Who asks from the node's own site does not come through a tunnel."""
+
+    @classmethod
+    def of(cls, topology: Topology, node: Node) -> "_Asked":
+        monitoring = topology.monitoring
+        if monitoring is None:
+            return cls()
+        source, port = f"ip saddr {monitoring.address}", f"tcp dport {METRICS_PORT}"
+        return cls(
+            counter=f"    counter {DENIED} {{ }}\n",
+            count=f"        counter name {DENIED}\n",
+            only=f"        {port} ip saddr != {monitoring.address} drop\n",
+            beside=f"        {source} ip daddr {node.address} {port} accept\n" if node.name == monitoring.node else "",
+        )
 
 
 def _policy(topology: Topology, node: Node) -> str:

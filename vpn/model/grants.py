@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from vpn.model.monitoring import METRICS_PORT
 from vpn.model.policy import MEMBERS, Expectation, Ports, Rule, Service
+from vpn.model.postgres import METRICS_PORTS
 from vpn.model.topology import Node, Topology
 
 DNS = (Ports(protocol="tcp", first=53, last=53), Ports(protocol="udp", first=53, last=53))
@@ -34,11 +36,14 @@ class _Compiler:
         self._places = {one.name: [IPv4Network(one.address)] for one in topology.nodes}
         for workload in topology.workloads:
             self._places[workload.node].append(IPv4Network(workload.address))
+        if topology.monitoring:  # as a workload: it shows a page, and tells of alerts
+            self._places[topology.monitoring.node].append(IPv4Network(topology.monitoring.address))
 
     def found(self) -> Iterator[Grant]:
         """Every grant, some more than once."""
         yield from self._for_members()
         yield from self._for_cluster()
+        yield from self._for_monitoring()
         if self._topology.policy.is_open:
             yield from self._between_all()
             return
@@ -60,6 +65,20 @@ class _Compiler:
             source, target = flow.source, flow.target
             if self._only is None or self._topology.passes(self._only, source.node, target.node):
                 yield Grant(source=IPv4Network(source.address), target=IPv4Network(target.address), ports=flow.ports)
+
+    def _for_monitoring(self) -> Iterator[Grant]:
+        """Questions of how nodes and databases are."""
+        topology, monitoring = self._topology, self._topology.monitoring
+        if monitoring is None:
+            return
+        asked = [(node.name, node.address, METRICS_PORT) for node in topology.nodes]
+        databases = topology.postgres.places if topology.postgres else ()
+        told = [place for place in databases if place.kind in METRICS_PORTS]
+        asked += [(place.node, place.address, METRICS_PORTS[place.kind]) for place in told]
+        for node, address, port in asked:
+            if self._only is None or topology.passes(self._only, monitoring.node, node):
+                ports = Ports(protocol="tcp", first=port, last=port)
+                yield Grant(source=IPv4Network(monitoring.address), target=IPv4Network(address), ports=ports)
 
     def _for_members(self) -> Iterator[Grant]:
         """What their rules say, and the names of the mesh."""

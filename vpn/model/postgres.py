@@ -21,6 +21,8 @@ POSTGRES_PORT, API_PORT = 5432, 8008
 ETCD_PORT, ETCD_PEER_PORT = 2379, 2380
 PRIMARY_PORT, REPLICA_PORT = 5000, 5001
 BACKUP_PORT = 8432
+METRICS_PORTS: Mapping[str, int] = {POSTGRES: API_PORT, ETCD: 2381, HAPROXY: 8405}
+"""Where the parts of the cluster tell how they are, once somebody asks."""
 REPLICATION, REWIND, API = "replication", "rewind", "api"
 OWN_ACCOUNTS = (REPLICATION, REWIND, API)
 """What has a password beside the configured roles. The superuser has none: it comes by the member's own socket only."""

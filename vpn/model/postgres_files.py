@@ -14,6 +14,8 @@ from vpn.model.postgres import (
     ETCD,
     ETCD_PEER_PORT,
     ETCD_PORT,
+    HAPROXY,
+    METRICS_PORTS,
     POSTGRES,
     POSTGRES_PORT,
     PRIMARY_PORT,
@@ -209,6 +211,7 @@ class Cluster:
             "peer-transport-security": security,
             "heartbeat-interval": ETCD_HEARTBEAT,
             "election-timeout": ETCD_ELECTION,
+            "listen-metrics-urls": f"http://{place.address}:{METRICS_PORTS[ETCD]}",
             "auto-compaction-mode": "periodic",
             "auto-compaction-retention": "1h",
             "log-level": "warn",
@@ -245,7 +248,12 @@ defaults
     http-check expect status 200
     default-server port {API_PORT} inter {self._interval()}ms fall 3 rise 1 on-marked-down shutdown-sessions
 {self._listen(place, "primary", PRIMARY_PORT)}\
-{self._listen(place, "replica", REPLICA_PORT)}"""
+{self._listen(place, "replica", REPLICA_PORT)}\
+frontend metrics
+    mode http
+    bind {place.address}:{METRICS_PORTS[HAPROXY]}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+"""
 
     def _interval(self) -> int:
         """Milliseconds from one question to the next: every client asks every member twice."""

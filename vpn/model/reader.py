@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
+from urllib.parse import urlsplit
 
 from vpn.model.addresses import host_count, host_number
 from vpn.model.problems import ConfigError, Problem
@@ -94,6 +95,15 @@ class Reader:
             return {}
         self.check_keys(f"{path}.", entry, known)
         return entry
+
+
+def is_http(url: object) -> bool:
+    """Whether a value is an http or https URL without user name."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
 
 
 def number_in(network: IPv4Network, value: object) -> int | None:

@@ -12,6 +12,7 @@ from vpn.model.addresses import host, host_number, subnet
 from vpn.model.hosts import LOCAL, Host, Reach
 from vpn.model.ingress import Ingress
 from vpn.model.keys import PublicKey
+from vpn.model.monitoring import Monitoring
 from vpn.model.policy import MEMBERS, Expectation, Policy
 from vpn.model.postgres import Place, Postgres
 from vpn.model.shape import Pair, Shape, steps
@@ -107,15 +108,18 @@ class Topology:
     """Gateways in front of relays, by the node's name."""
     postgres: Postgres | None = None
     """A PostgreSQL cluster at some of the sites."""
+    monitoring: Monitoring | None = None
+    """Who asks all nodes how they are; None: nobody."""
     attested: Mapping[str, PublicKey] = field(default_factory=dict)
     """The keys of nodes in confidential VMs, which only these have, by the node's name."""
     outside: frozenset[str] = frozenset()
     """Nodes that are not let in yet: their VMs are to be deployed first."""
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[Place | Monitoring, ...]:
         """What else is at the sites."""
-        return self.postgres.places if self.postgres else ()
+        monitoring = (self.monitoring,) if self.monitoring else ()
+        return (*(self.postgres.places if self.postgres else ()), *monitoring)
 
     @property
     def mesh_ranges(self) -> tuple[IPv4Network, ...]:
