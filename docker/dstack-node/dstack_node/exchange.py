@@ -1,8 +1,8 @@
 """The config folder of a node or of a relay, and what is said through it; as the config carrier does on a Docker host.
 
 Beside the config: `asked` wants it to be applied now, `applied` is the answer, a copy of the checksums that it goes by;
-`switch-at` is when nodes go over to new keys, in milliseconds since 1970. `report` is how the node says it is, which on a
-Docker host the carrier hands on; nobody asks for it here.
+`switch-at` is when nodes go over to new keys, in milliseconds since 1970. `report` is how the node says it is, which on
+a Docker host the carrier hands on; nobody asks for it here.
 """
 
 import time
