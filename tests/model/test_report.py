@@ -55,7 +55,7 @@ def test_a_peer_that_came_between_two_questions_is_left_out() -> None:
 
 
 def test_a_node_without_an_interface_has_no_tunnels() -> None:
-    sections = "dataplane public-key latest-handshakes transfer endpoints".split()
+    sections = ["dataplane", "public-key", "latest-handshakes", "transfer", "endpoints"]
     empty = "# uptime\n1\n# state\nfailed: no tun\n" + "".join(f"# {one}\n" for one in sections)
     host = parse(f"{TEXT.partition('##')[0]}## /config/b/report\n{empty}")
     assert host.nodes["b"].state == "failed: no tun"

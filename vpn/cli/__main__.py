@@ -8,11 +8,13 @@ import typer
 
 from vpn.cli import dstack
 from vpn.cli.check import check
+from vpn.cli.doctor import doctor
 from vpn.cli.failure import CliError
+from vpn.cli.graph import graph
 from vpn.cli.status import status
 
 ON_CHAIN = {"pass": "vpn.cli.passes", "client": "vpn.cli.client"}  # whose library takes a second to load
-OFF_CHAIN = {"check": check, "status": status}
+OFF_CHAIN = {"status": status, "check": check, "doctor": doctor, "graph": graph}
 
 
 def program(first: str) -> typer.Typer:

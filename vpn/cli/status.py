@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from vpn.cli import look, mesh
@@ -40,7 +41,7 @@ def _text(found: Status) -> Iterator[RenderableType]:
     if found.members:
         yield _members(found)
     for trouble in found.troubles:
-        yield f"[red]✗[/] {trouble}"
+        yield f"[red]✗[/] {escape(trouble)}"
 
 
 def _nodes(found: Status) -> Table:
@@ -75,13 +76,13 @@ def _handshake(node: Node) -> str:
 
 
 def _health(trouble: str) -> str:
-    return f"[red]✗ {trouble}[/]" if trouble else "[green]✓[/]"
+    return f"[red]✗ {escape(trouble)}[/]" if trouble else "[green]✓[/]"
 
 
 def _parts(found: Status) -> Table:
     table = Table("beside them", "what", "host", "health")
     for part in found.parts:
-        table.add_row(part.name, part.kind, part.host, _health(part.trouble) if part.trouble else part.health)
+        table.add_row(part.name, part.kind, part.host, _health(part.trouble) if part.trouble else escape(part.health))
     return table
 
 

@@ -16,7 +16,7 @@ DOT = 7
 LEAST_RADIUS = 130
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 LEGEND = ((UP, UDP, "UDP"), (UP, TCP, "TCP"), (DOWN, UDP, "down"))
-# Colours that are told apart on both grounds; who sees none has dashes for TCP, and crosses.
+# Colours that are told apart on both grounds; who sees none has dashes for TCP, dots for what is down, and crosses.
 STYLE = """\
 text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 .ground { fill: #ffffff }
@@ -25,6 +25,7 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 .down { stroke: #cf222e }
 line { stroke-width: 1.5 }
 line.tcp { stroke-dasharray: 7 4 }
+line.down { stroke-dasharray: 1.5 4 }
 circle.up { fill: #1a7f37 }
 circle.down { fill: #cf222e }
 @media (prefers-color-scheme: dark) {

@@ -67,7 +67,7 @@ def _host(head: Sequence[str], files: Sequence[Sequence[str]]) -> HostReport:
         clock=float(head[0]),
         wanted={name: value for name, file, value in checksums if file == "SHA256SUMS"},
         applied={name: value for name, file, value in checksums if file == "applied"},
-        nodes={PurePosixPath(path).parent.name: _node(lines, now) for path, *lines in files},
+        nodes={PurePosixPath(path).parent.name: node(sections(lines), now) for path, *lines in files},
     )
 
 
@@ -77,8 +77,8 @@ def _checksum(line: str) -> tuple[str, str, str]:
     return PurePosixPath(path).parent.name, PurePosixPath(path).name, value[:GENERATION]
 
 
-def _node(lines: Sequence[str], now: float) -> NodeReport:
-    parts = _sections(lines)
+def node(parts: Sections, now: float) -> NodeReport:
+    """What the sections of a report say; `now` is the uptime of its host. Raises LookupError or ValueError."""
     return NodeReport(
         age=now - float(parts["uptime"][0]),
         state=" ".join(parts["state"]),
@@ -88,7 +88,8 @@ def _node(lines: Sequence[str], now: float) -> NodeReport:
     )
 
 
-def _sections(lines: Sequence[str]) -> Sections:
+def sections(lines: Sequence[str]) -> Sections:
+    """The lines of a report by the section's name."""
     found: dict[str, list[str]] = {}
     section = ""
     for line in lines:

@@ -1,0 +1,263 @@
+"""What an operator sees of a mesh, when it is well and when it is not: every trouble here is real."""
+
+import json
+import socket
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import pytest
+
+from tests.integration.cli import Cli
+from tests.integration.hosts import Hosts, eventually
+from tests.integration.stack import Stack
+
+HOST_PORT = 56920
+CONFIG: dict[str, Any] = {
+    "name": "itst",
+    "vpnRange": "10.96.0.0/24",
+    "underlayRange": "172.24.0.0/16",
+    "siteRange": "10.97.0.0/16",
+    "hostPort": HOST_PORT,
+    "nodes": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
+    "links": [{"between": ["a", "c"], "transport": "tcp"}],
+    "workloads": [{"name": "itst-client", "node": "b", "build": "docker/test-client"}],
+    "services": [{"name": "page", "at": "a", "ports": 80}],
+    "access": {
+        "enabled": True,
+        "memberRange": "10.98.1.0/24",
+        "gateRange": "10.98.0.0/28",
+        "chainPort": 58546,
+    },
+}
+BOUND = 2  # seconds that status may take
+SOON = 10  # seconds until a trouble shows
+SETTLED = 60  # seconds until all is well again
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The mesh, once for all tests."""
+    stack = Stack(tmp_path_factory.mktemp("itst"), dict(CONFIG), name="itst")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture(scope="module")
+def outputs(stack: Stack) -> dict[str, Any]:
+    return stack.outputs()
+
+
+@pytest.fixture
+def vpn(outputs: dict[str, Any], tmp_path: Path, hosts: Hosts) -> Iterator[Cli]:
+    """The command line; the mesh is well before and after."""
+    file = tmp_path / "mesh.json"
+    file.write_text(json.dumps(outputs))
+    cli = Cli(file)
+    settled(cli)
+    yield cli
+    for name in names(outputs):
+        restore(hosts, name)
+    settled(cli)
+
+
+def settled(cli: Cli) -> None:
+    eventually(lambda: cli.run("status").returncode == 0, SETTLED, "all is well")
+
+
+def names(outputs: dict[str, Any]) -> list[str]:
+    return [one["container"] for one in outputs["containers"]]
+
+
+def restore(hosts: Hosts, name: str) -> None:
+    container = hosts.get(name)
+    if container.status == "paused":
+        container.unpause()
+    elif container.status != "running":
+        container.start()
+
+
+def troubles(cli: Cli) -> list[str]:
+    """What `vpn status` says is not well."""
+    status, found = cli.data("status")
+    assert status == bool(found["troubles"])
+    return list(found["troubles"])
+
+
+def shows(cli: Cli, trouble: str) -> Callable[[], bool]:
+    return lambda: trouble in troubles(cli)
+
+
+def finds(cli: Cli, finding: str) -> Callable[[], bool]:
+    return lambda: finding in cli.findings()
+
+
+# --- a mesh that is well
+
+
+def test_a_mesh_that_is_well(vpn: Cli) -> None:
+    status, found = vpn.data("status")
+    assert (status, found["troubles"]) == (0, [])
+    nodes = {one["name"]: one for one in found["nodes"]}
+    assert [nodes[name]["address"] for name in "abc"] == ["10.96.0.1", "10.96.0.2", "10.96.0.3"]
+    for node in nodes.values():
+        assert node["wanted"] == node["applied"] is not None
+        assert node["dataplane"] in ("kernel", "userspace wireguard-go")
+        for peer in node["peers"]:
+            assert 0 <= peer["handshake"] < 180
+            assert peer["received"] > 0
+    ways = {peer["name"]: peer["transport"] for peer in nodes["a"]["peers"]}
+    assert ways == {"b": "udp", "c": "tcp"}
+    kinds = sorted(one["kind"] for one in found["parts"])
+    assert kinds == ["chain", "config", "gate", "relay", "relay", "workload"]
+
+
+def test_people_get_a_table_in_time(vpn: Cli) -> None:
+    done = vpn.run("status")
+    assert done.stderr == ""
+    for text in ("10.96.0.1", "1 udp, 1 tcp", "mullvad-proxy-a", "✓"):
+        assert text in done.stdout
+    assert min(vpn.seconds("status") for _ in range(3)) < BOUND
+
+
+def test_a_doctor_finds_nothing_in_it(vpn: Cli) -> None:
+    assert vpn.findings() == {}
+
+
+def test_its_picture(vpn: Cli) -> None:
+    assert '-.-|"TCP"|' in vpn.run("graph").stdout
+    assert "style=dashed" in vpn.run("graph", "--format", "dot").stdout
+    picture = ET.fromstring(vpn.run("graph", "--format", "svg").stdout)
+    lines = [one.get("class") for one in picture.iter("{http://www.w3.org/2000/svg}line") if len(one)]
+    assert sorted(str(one) for one in lines) == ["up tcp", "up udp", "up udp"]
+
+
+# --- containers
+
+
+@pytest.mark.parametrize(("harm", "trouble"), [("kill", "exited"), ("pause", "paused")])
+def test_a_node_that_was_killed_or_paused(vpn: Cli, hosts: Hosts, harm: str, trouble: str) -> None:
+    getattr(hosts.get("itst-b"), harm)()
+    eventually(shows(vpn, f"b: the container is {trouble}"), SOON)
+    assert f"node b: the container is {trouble}" in vpn.findings()
+    assert 'class="down udp"' in vpn.run("graph", "--format", "svg").stdout
+
+
+def test_a_relay_and_the_chain_that_are_down(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-mullvad-proxy-c").kill()
+    hosts.get("itst-chain").kill()
+    eventually(lambda: any(one.startswith("gate: failed") for one in troubles(vpn)), 2 * SOON, "the gate says so")
+    found = vpn.findings()
+    for trouble in (
+        "relay mullvad-proxy-c: the container is exited",
+        "chain chain: the container is exited",
+        "gate on host local: it cannot look at the chain",
+    ):
+        assert trouble in found
+
+
+def test_a_host_whose_carrier_is_gone(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-config").kill()
+    eventually(shows(vpn, "host local: its config carrier does not run"), SOON)
+    assert "host local: nobody delivers configs there" in vpn.findings()
+
+
+def test_a_port_that_another_process_has(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-a").stop(timeout=5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        eventually(lambda: bound(other), SOON, "the port is free")
+        with suppress(docker.errors.APIError):
+            hosts.get("itst-a").start()
+        found = vpn.findings()
+    assert "itst-a on host local: its port is taken" in found
+    assert not [one for one in found if one.startswith("node a")]
+
+
+def bound(other: socket.socket) -> bool:
+    try:
+        other.bind(("0.0.0.0", HOST_PORT))
+    except OSError:
+        return False
+    return True
+
+
+def test_an_engine_that_does_not_answer(vpn: Cli, outputs: dict[str, Any], tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.json"
+    host = outputs["hosts"]["local"] | {"docker": f"unix://{tmp_path}/no.sock"}
+    nowhere.write_text(json.dumps({**outputs, "hosts": {"local": host}}))
+    done = Cli(nowhere).run("status")
+    assert done.returncode == 1
+    assert "its engine does not answer" in done.stdout
+    assert list(Cli(nowhere).findings()) == ["host local: the Docker engine does not answer"]
+    assert vpn.run("status").returncode == 0
+
+
+# --- nodes
+
+
+def test_a_config_that_is_not_applied(vpn: Cli, hosts: Hosts) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "rm", "/etc/wireguard/applied")
+        assert any(one.startswith("b: has not applied config ") for one in troubles(vpn))
+        assert "b: its config is not applied" in vpn.findings()
+
+
+def test_a_config_that_is_refused(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-config").kill()
+    hosts.out("itst-b", "sh", "-c", "echo garbage >>/etc/wireguard/wg0.conf")
+    eventually(finds(vpn, "b: it is not as configured"), 2 * SOON, "the node refuses it")
+
+
+def test_keys_that_do_not_match(vpn: Cli, hosts: Hosts) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "bash", "-c", "wg set wg0 private-key <(wg genkey)")
+        found = vpn.findings()
+    assert "b: its key is not the stack's" in found
+    assert "b: peers do not have its key" in found
+
+
+def test_a_peer_that_was_removed_by_hand(vpn: Cli, hosts: Hosts, outputs: dict[str, Any]) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "wg", "set", "wg0", "peer", outputs["nodes"]["a"]["publicKey"], "remove")
+        assert "a: peers do not have its key" in vpn.findings()
+
+
+def test_a_path_with_a_smaller_mtu(vpn: Cli, hosts: Hosts) -> None:
+    underlay = hosts.out("itst-b", "sh", "-c", "ip -o -4 address show to 172.24.0.0/16").split()[1]
+    hosts.out("itst-b", "ip", "link", "set", underlay, "mtu", "1300")
+    try:
+        found = vpn.findings()
+    finally:
+        hosts.out("itst-b", "ip", "link", "set", underlay, "mtu", "1500")
+    largest = int(found["b to a: large packets are lost"].split()[0])
+    assert 1300 - 80 < largest <= 1300 - 60  # WireGuard, UDP and IPv4 take 60, and it pads to 16
+
+
+def test_a_node_that_hands_on_nothing(vpn: Cli, hosts: Hosts) -> None:
+    forward(hosts, "itst-b", on=False)
+    try:
+        assert "b: it hands on no packets" in vpn.findings()
+    finally:
+        forward(hosts, "itst-b", on=True)
+
+
+def forward(hosts: Hosts, name: str, *, on: bool) -> None:
+    process = str(hosts.get(name).attrs["State"]["Pid"])
+    setting = f"net.ipv4.ip_forward={int(on)}"
+    subprocess.run(["nsenter", "-t", process, "-n", "sysctl", "-q", "-w", setting], check=True)
+
+
+def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.json"
+    file.write_text('{"nodes": {}}')
+    for name in ("status", "doctor", "graph"):
+        done = Cli(file).run(name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "fix: run `pulumi up` once with this version" in done.stderr
