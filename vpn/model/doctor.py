@@ -250,8 +250,7 @@ def configs(checkup: Checkup) -> Iterator[Finding]:
                 yield Finding(
                     place=reader,
                     trouble="its config is not applied",
-                    found=f"it has {wanted} and goes by {applied or 'none'}"
-                    + (f": {node.report.state}" if node else ""),
+                    found=f"it has {wanted} and goes by {applied or 'none'}{said}",
                     fix="mend what it says (`health` in its container), then `pulumi up`",
                 )
 
