@@ -1,20 +1,28 @@
 """python -m vpn.cli, or bin/vpn."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 import typer
 
 from vpn.cli import dstack
+from vpn.cli.bundle import bundle
 from vpn.cli.check import check
 from vpn.cli.doctor import doctor
 from vpn.cli.failure import CliError
 from vpn.cli.graph import graph
+from vpn.cli.logs import logs
 from vpn.cli.status import status
 
 ON_CHAIN = {"pass": "vpn.cli.passes", "client": "vpn.cli.client"}  # whose library takes a second to load
-OFF_CHAIN = {"status": status, "check": check, "doctor": doctor, "graph": graph}
+OFF_CHAIN: Mapping[str, Callable[..., None]] = {
+    "status": status,
+    "check": check,
+    "doctor": doctor,
+    "graph": graph,
+    "logs": logs,
+}
 
 
 def program(first: str) -> typer.Typer:
