@@ -1,20 +1,28 @@
 """What an operator sees of a mesh, when it is well and when it is not: every trouble here is real."""
 
+import io
 import json
+import os
+import secrets
+import signal
 import socket
 import subprocess
+import tarfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import docker.errors
 import pytest
 
-from tests.integration.cli import Cli
+from tests.integration.cli import VPN, Cli
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
+from vpn.model.keys import KeyRing
+from vpn.model.redaction import REMOVED
 
 HOST_PORT = 56920
 CONFIG: dict[str, Any] = {
@@ -265,3 +273,91 @@ def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:
         done = Cli(file).run(name)
         assert (done.returncode, done.stdout) == (1, "")
         assert "fix: run `pulumi up` once with this version" in done.stderr
+
+
+# --- logs
+
+
+def test_logs_of_everything_are_merged_by_time(vpn: Cli, hosts: Hosts) -> None:
+    mark = secrets.token_hex(8)
+    for name in ("itst-b", "itst-a", "itst-config"):
+        hosts.out(name, "sh", "-c", f"echo {mark} >/proc/1/fd/1")
+    lines = [json.loads(line) for line in vpn.run("logs", "--since", "1m", "--json").stdout.splitlines()]
+    assert [line["name"] for line in lines if line["text"] == mark] == ["b", "a", "config"]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    named = vpn.run("logs", "a", "itst-b", "--tail", "1").stdout.splitlines()
+    assert [line.split()[1:] for line in named] == [["b", mark], ["a", mark]]
+
+
+def test_logs_that_are_followed(vpn: Cli, hosts: Hosts) -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    hosts.out("itst-a", "sh", "-c", f"echo {first} >/proc/1/fd/1")
+    with subprocess.Popen(
+        vpn.command("logs", "a", "b", "--follow", "--json"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            assert any(first in line for line in iter(process.stdout.readline, ""))
+            hosts.get("itst-b").restart(timeout=1)
+            hosts.out("itst-b", "sh", "-c", f"echo {second} >/proc/1/fd/1")
+            told = [json.loads(line) for line in until(process.stdout, second)]
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert {"node starts"} <= {line["text"].partition(" ")[2] for line in told}, "a restart does not end it"
+    assert not [line for line in told if line["text"] == first], "nothing is told twice"
+
+
+def until(lines: IO[str], mark: str) -> Iterator[str]:
+    for line in iter(lines.readline, ""):
+        yield line
+        if mark in line:
+            return
+
+
+def test_logs_of_nobody(vpn: Cli) -> None:
+    done = vpn.run("logs", "d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no d in the mesh" in done.stderr
+
+
+# --- the bundle
+
+
+def test_a_bundle_holds_no_secret(
+    vpn: Cli, stack: Stack, hosts: Hosts, outputs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Canaries in a log: secrets of the state, and others that only look like some."""
+    resources = (stack.api.export_stack().deployment or {})["resources"]
+    (seed,) = [
+        json.loads(one["outputs"]["result"]["plaintext"]) for one in resources if "RandomPassword" in one["type"]
+    ]
+    known = [seed, KeyRing(seed=seed, mesh="itst").preshared_key("a", "b", 1).base64()]
+    other = [b64encode(secrets.token_bytes(31) + b"x").decode(), secrets.token_hex(12), secrets.token_hex(11)]
+    said = f"{known[0]} <{known[1]}> key: {other[0]}, password={other[1]} http://me:{other[2]}@db/"
+    hosts.out("itst-b", "sh", "-c", f"echo '{said}' >/proc/1/fd/1")
+    texts = bundle(vpn.command("bundle", "-o", str(tmp_path / "by-mesh.tar.gz")), {}, tmp_path / "by-mesh.tar.gz")
+    assert_clean(texts, [*known[1:], *other])
+    by_stack = [str(VPN), "bundle", "--stack", "itst", "-o", str(tmp_path / "by-stack.tar.gz")]
+    texts = bundle(by_stack, stack.variables, tmp_path / "by-stack.tar.gz")
+    assert_clean(texts, [*known, *other])
+    (log,) = [text for name, text in texts.items() if name.endswith("local/b/log.txt")]
+    assert f"{REMOVED} <{REMOVED}> key: {REMOVED}, password={REMOVED} http://{REMOVED}@db/" in log
+    looks = next(text for name, text in texts.items() if name.endswith("local/a/looks.txt"))
+    for text in (outputs["nodes"]["b"]["publicKey"], "latest handshake", "table inet dstack_vpn", "10.96.0.1"):
+        assert text in looks, "what helps is still there"
+
+
+def bundle(command: list[str], env: Mapping[str, str], file: Path) -> dict[str, str]:
+    """Have one made, and read it."""
+    subprocess.run(command, check=True, timeout=SETTLED, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as tar:
+        return {one.name: (tar.extractfile(one) or io.BytesIO()).read().decode() for one in tar}
+
+
+def assert_clean(texts: Mapping[str, str], canaries: Sequence[str]) -> None:
+    names = {name.removeprefix("vpn-bundle/") for name in texts}
+    assert {"outputs.json", "status.json", "doctor.json", "versions.json", "local/chain/log.txt"} <= names
+    found = [name for name, text in texts.items() for canary in canaries if canary in text]
+    assert found == []

@@ -18,10 +18,11 @@ from vpn.cli.status import status
 ON_CHAIN = {"pass": "vpn.cli.passes", "client": "vpn.cli.client"}  # whose library takes a second to load
 OFF_CHAIN: Mapping[str, Callable[..., None]] = {
     "status": status,
+    "graph": graph,
     "check": check,
     "doctor": doctor,
-    "graph": graph,
     "logs": logs,
+    "bundle": bundle,
 }
 
 
