@@ -37,5 +37,6 @@ def graph(
     """Draw nodes and tunnels: red what is down, dashed what goes over TCP."""
     with Console(stderr=True).status("looking"):
         outputs = mesh.outputs(mesh_file, stack)
-        found = diagram.of(outputs["nodes"], View(outputs, look.facts(outputs)).status())
+        status = View(outputs, look.facts(outputs)).status()
+        found = diagram.of(outputs["nodes"], status)
     show(Answer(asdict(found), RENDER[format_](found)), as_json=as_json)

@@ -102,8 +102,8 @@ def mermaid(diagram: Diagram) -> str:
     ids = {one.name: f"n{number}" for number, one in enumerate(diagram.vertices)}
     lines = ["flowchart LR"]
     for number, (host, vertices) in enumerate(_hosts(diagram)):
-        lines += [f'  subgraph h{number}["{host}"]']
-        lines += [f'    {ids[one.name]}["{_label(one)}"]:::{one.health}' for one in vertices]
+        lines += [f'  subgraph h{number}["{_entities(host)}"]']
+        lines += [f'    {ids[one.name]}["{_entities(_label(one))}"]:::{one.health}' for one in vertices]
         lines += ["  end"]
     for one in diagram.edges:
         arrow = "-.-" if one.transport == TCP else "---"
@@ -113,6 +113,11 @@ def mermaid(diagram: Diagram) -> str:
         lines.append(f"  linkStyle {','.join(down)} stroke:#cf222e")
     lines += ["  classDef up stroke:#1a7f37", "  classDef down stroke:#cf222e"]
     return "\n".join(lines) + "\n"
+
+
+def _entities(text: str) -> str:
+    """Text as Mermaid takes it between quotes."""
+    return escape(text, {'"': "#quot;"})
 
 
 # --- Graphviz
