@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ class Cli:
     """The command line with a file of outputs."""
 
     outputs: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Beside that of the tests."""
 
     def command(self, *arguments: str) -> list[str]:
         """What is run."""
@@ -24,7 +27,7 @@ class Cli:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it, whatever the exit status."""
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env = {**os.environ, **self.env}
         return subprocess.run(
             self.command(*arguments), capture_output=True, text=True, timeout=SECONDS, check=False, env=env
         )
