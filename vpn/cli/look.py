@@ -58,7 +58,7 @@ def _results(futures: Mapping[str, Future[T]]) -> dict[str, T]:
 def _guest(keeper: Mapping[str, Any]) -> GuestFacts:
     tls = Tls(**keeper["tls"]) if keeper["tls"] else None
     try:
-        told = state(Ingress(endpoint=keeper["endpoint"], tls=tls))
+        told = state(Ingress(endpoint=keeper["endpoint"], tls=tls), patience=0)
     except KeeperError as error:
         return GuestFacts(complaint=str(error))
     return GuestFacts(serial=told.serial, missing=told.missing)
