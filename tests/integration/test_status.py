@@ -147,6 +147,17 @@ def test_its_picture(vpn: Cli) -> None:
     assert sorted(str(one) for one in lines) == ["up tcp", "up udp", "up udp"]
 
 
+def test_a_member_is_told_by_its_pass(vpn: Cli, tmp_path: Path) -> None:
+    assert vpn.run("pass", "mint", "1", "--token", "7").returncode == 0
+    joined = vpn.run("client", "config", "7", "--account", "1", "-o", str(tmp_path / "me.conf"))
+    assert joined.returncode == 0, joined.stderr
+    eventually(lambda: bool(vpn.data("status")[1]["members"]), SOON, "the gate lets it in")
+    (member,) = vpn.data("status")[1]["members"]
+    assert (member["token"], member["address"], member["handshake"]) == (7, "10.98.1.7", None)
+    assert vpn.run("pass", "burn", "7", "--account", "1").returncode == 0
+    eventually(lambda: not vpn.data("status")[1]["members"], SOON, "it is out")
+
+
 # --- containers
 
 
