@@ -158,6 +158,13 @@ def test_the_outputs_of_the_dev_stack_are_public(dev: Engine) -> None:
     assert dev.outputs["Stack"] == OUTPUTS
 
 
+@pytest.mark.parametrize("more", [{}, {"proxyPort": 8443}, {"access": REAL_CHAIN}, {"access": {"enabled": False}}])
+def test_every_container_is_named_in_the_outputs(more: dict[str, Any]) -> None:
+    engine = Engine().up(DEV | more)
+    named = sorted(one["container"] for one in engine.outputs["Stack"]["containers"])
+    assert named == sorted(one.inputs["name"] for one in engine.all("Container"))
+
+
 def test_every_component_says_that_it_is_complete(dev: Engine) -> None:
     components = {"VpnMesh", "DockerHost", "WireGuardNode", "ConfigCarrier", "WorkloadContainer", "AccessControl"}
     assert set(dev.outputs) == {"Stack"} | components
