@@ -132,6 +132,10 @@ def test_people_get_a_table_in_time(vpn: Cli) -> None:
     assert done.stderr == ""
     for text in ("10.96.0.1", "1 udp, 1 tcp", "mullvad-proxy-a", "✓"):
         assert text in done.stdout
+    tunnels = vpn.run("status", "a").stdout
+    for text in ("udp", "tcp", "172.24.0.3:51820"):
+        assert text in tunnels
+    assert "there is no node x" in vpn.run("status", "x").stderr
     assert min(vpn.seconds("status") for _ in range(3)) < BOUND
 
 

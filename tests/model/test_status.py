@@ -35,6 +35,11 @@ def test_a_mesh_that_is_well_has_no_troubles(mesh: dict[str, Any]) -> None:
     assert [(part.name, part.trouble) for part in found.parts] == [("config", "")]
 
 
+def test_nodes_are_in_the_order_of_their_numbers() -> None:
+    mesh = told({"nodes": [{"name": f"n{number}"} for number in (10, 2, 1)]})
+    assert [one.name for one in status(mesh, seen(mesh)).nodes] == ["n1", "n2", "n10"]
+
+
 @pytest.mark.parametrize(
     ("container", "trouble"),
     [

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Annotated
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -16,10 +18,13 @@ NODE_COLUMNS = ("node", "host", "address", "endpoint", "runs in", "config", "pat
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 STEP = 1024
+NodeArgument = Annotated[str | None, typer.Argument(metavar="[NODE]", help="Show the tunnels of this one.")]
 FIX = "`vpn doctor` looks for causes and names fixes"
 
 
-def status(stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json: JsonOption = False) -> None:
+def status(
+    name: NodeArgument = None, stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json: JsonOption = False
+) -> None:
     """Show every node, its tunnels and all else of the mesh as they are now; exit status 1 if anything is not well.
 
     Of a node in a confidential VM: what the others and its keeper say.
@@ -27,9 +32,22 @@ def status(stack: StackOption = "dev", mesh_file: MeshOption = None, *, as_json:
     with Console(stderr=True).status("looking"):
         outputs = mesh.outputs(mesh_file, stack)
         found = View(outputs, look.facts(outputs)).status()
-    show(Answer(asdict(found), Group(*_text(found))), as_json=as_json)
+    answer = Answer(asdict(found), Group(*_text(found))) if name is None else _of_node(found, name)
+    show(answer, as_json=as_json)
     if found.troubles:
         raise CliError(f"{len(found.troubles)} things are not well", fix=FIX)
+
+
+def _of_node(found: Status, name: str) -> Answer:
+    """One node's tunnels. Raises CliError when there is none of this name."""
+    nodes = {node.name: node for node in found.nodes}
+    if name not in nodes:
+        raise CliError(f"there is no node {name}", fix=f"one of {', '.join(nodes)}")
+    table = Table("peer", "path", "endpoint", "handshake", "in", "out", "health")
+    for peer in nodes[name].peers:
+        way = (peer.transport or "-", peer.endpoint or "-", age_text(peer.handshake))
+        table.add_row(peer.name, *way, size(peer.received), size(peer.sent), _health(peer.trouble))
+    return Answer(asdict(nodes[name]), table)
 
 
 def _text(found: Status) -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ from math import cos, pi, sin
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from vpn.model.status import TCP, UDP, Node, Status
+from vpn.model.status import TCP, UDP, Node, Status, natural
 
 UP, DOWN = "up", "down"
 LETTER, LINE = 8, 22  # width and height of text, like all lengths in pixels
@@ -74,7 +74,7 @@ def of(nodes: Mapping[str, Mapping[str, Any]], status: Status) -> Diagram:
     vertices = [Vertex(name=one.name, host=one.host, health=_node_health(one)) for one in status.nodes]
     pairs = sorted({tuple(sorted((name, peer))) for name, node in nodes.items() for peer in node["peers"]})
     return Diagram(
-        vertices=tuple(sorted(vertices, key=lambda one: (one.host, one.name))),
+        vertices=tuple(sorted(vertices, key=lambda one: (natural(one.host), natural(one.name)))),
         edges=tuple(_edge(seen[one], seen[other]) for one, other in pairs),
     )
 

@@ -1,5 +1,6 @@
 """How a running mesh is: a view on its stack's outputs and on what was seen of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,6 +99,11 @@ class Status:
     """All that is not well, each with where it is."""
 
 
+def natural(name: str) -> list[str | int]:
+    """To sort names by: node-2 comes before node-10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
 def container_trouble(seen: Seen | None) -> str:
     """What is wrong with a container as its engine sees it; empty if nothing."""
     if seen is None:
@@ -123,7 +129,7 @@ class View:
 
     def status(self) -> Status:
         """All of it."""
-        nodes = tuple(self._node(name) for name in self.outputs["nodes"])
+        nodes = tuple(self._node(name) for name in sorted(self.outputs["nodes"], key=natural))
         databases = tuple(self._databases())
         parts = tuple(self._parts())
         judged: tuple[Node | Part | Database, ...] = (*nodes, *parts, *databases)
