@@ -80,9 +80,8 @@ def of(nodes: Mapping[str, Mapping[str, Any]], status: Status) -> Diagram:
 
 
 def _node_health(node: Node) -> str:
-    """A node whose tunnels alone are not well is up: the tunnels show it."""
-    own = node.trouble and not any(peer.trouble for peer in node.peers)
-    return DOWN if own else UP
+    """Of the node itself: that of its tunnels is theirs."""
+    return DOWN if node.own_trouble else UP
 
 
 def _edge(one: Node, other: Node) -> Edge:

@@ -328,9 +328,9 @@ def handshakes(checkup: Checkup) -> Iterator[Finding]:
 
 def _causes(checkup: Checkup, node: Node, peer: Node, endpoint: str) -> Iterator[str]:
     """Candidates, the likely ones first."""
-    troubles = [one for one in (node, peer) if one.trouble and not any(end.trouble for end in one.peers)]
+    troubles = [one for one in (node, peer) if one.own_trouble]
     for one in troubles:
-        yield f"mend {one.name} first: {one.trouble}"
+        yield f"mend {one.name} first: {one.own_trouble}"
     if troubles:
         return
     entries = checkup.outputs["nodes"]
@@ -380,9 +380,9 @@ def databases(checkup: Checkup) -> Iterator[Finding]:
 def guests(checkup: Checkup) -> Iterator[Finding]:
     """A confidential VM that is not let in, does not answer, or does not do as ordered."""
     for node in checkup.status.nodes:
-        if node.name in checkup.outputs["guests"] and node.trouble and not any(peer.trouble for peer in node.peers):
+        if node.name in checkup.outputs["guests"] and node.own_trouble:
             fix = "`vpn dstack list` says what it has to run, its log where it is deployed the rest; then `pulumi up`"
-            yield Finding(place=node.name, trouble="the confidential VM is not well", found=node.trouble, fix=fix)
+            yield Finding(place=node.name, trouble="the confidential VM is not well", found=node.own_trouble, fix=fix)
 
 
 def _few(names: Iterable[str]) -> str:

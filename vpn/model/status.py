@@ -47,7 +47,13 @@ class Node:
     """Generation of the config that was brought to it; None when nobody can tell, as for `applied`."""
     applied: str | None
     peers: tuple[Peer, ...]
-    trouble: str
+    own_trouble: str
+    """What is not well with the node itself."""
+
+    @property
+    def trouble(self) -> str:
+        """Of the node itself, else of its tunnels."""
+        return self.own_trouble or _tunnels_trouble(self.peers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +186,7 @@ class View:
             wanted=wanted,
             applied=applied,
             peers=peers,
-            trouble=trouble or _config_trouble(wanted, applied) or _tunnels_trouble(peers),
+            own_trouble=trouble or _config_trouble(wanted, applied),
         )
 
     def report(self, name: str) -> NodeReport | None:
@@ -232,7 +238,7 @@ class View:
             wanted=None,
             applied=None,
             peers=peers,
-            trouble=self._guest_trouble(name) or _tunnels_trouble(peers),
+            own_trouble=self._guest_trouble(name),
         )
 
     def _seen_from(self, peer: str, name: str) -> Peer | None:
