@@ -1,13 +1,16 @@
 """What operators type, without an engine: how answers of engines are read, and how it is shown."""
 
+import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Vpn
-from vpn.cli import examine, logs
+from vpn.cli import bundle, examine, logs
 from vpn.cli.failure import CliError
 from vpn.cli.logs import Line, sources
 from vpn.cli.status import age_text, size
@@ -138,3 +141,52 @@ def test_how_long_ago(seconds: float | None, text: str) -> None:
 )
 def test_how_many_bytes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+# --- what a bundle must not hold
+
+
+PRIVATE = "IJ9vCbhaCHeWWdYqfYpHYEqMS8NOgcJ5WxXLsFR9Z1k="
+PASSWORD = "Abc123Def456Ghi789Jkl012Mno345Pqr678Stu901V"
+
+
+def packed(files: dict[str, str]) -> bytes:
+    """As Docker gives the archive of a config carrier: a tar with the archive in it."""
+    return tar_of({"bundle.tar.gz": gzip.compress(tar_of({name: text.encode() for name, text in files.items()}))})
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_secrets_of_everything_that_was_delivered() -> None:
+    files = {
+        "a/wg0.conf": f"[Interface]\nPrivateKey = {PRIVATE}\n",
+        "gate/settings.json": json.dumps({"rpcUrl": "https://rpc/k", "lease": 5}),
+        "postgres-a/cluster.json": json.dumps({"roles": {"app": PASSWORD}}),
+    }
+    assert bundle.within(packed(files)) == {PRIVATE, PASSWORD, "https://rpc/k"}
+
+
+def test_secrets_of_a_state() -> None:
+    secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+    state = {
+        "resources": [
+            {"outputs": {"result": {**secret, "plaintext": json.dumps(PASSWORD)}, "length": 43, "name": "seed"}},
+            {"inputs": {"uploads": {**secret, "plaintext": json.dumps([{"contentBase64": "QUJD"}])}}},
+        ]
+    }
+    assert sorted(bundle.plaintexts(state)) == [PASSWORD, "QUJD"]
+
+
+def test_of_an_environment_only_the_names_are_told() -> None:
+    inspected = {"Id": "x", "Config": {"Env": ["DATABASE=postgres://me:x@db/a=b", "EMPTY="], "Image": "i"}}
+    told = bundle.without_values(inspected)
+    assert told == {"Id": "x", "Config": {"Env": ["DATABASE=[removed]", "EMPTY=[removed]"], "Image": "i"}}
+    assert bundle.without_values({"Config": {"Env": None}}) == {"Config": {"Env": []}}

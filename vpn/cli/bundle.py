@@ -104,7 +104,7 @@ class _Collection:
 def _container(engine: Engine, entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     name, container = entry["name"], entry["container"]
     try:
-        yield f"{name}/inspect.json", _json(_without_values(engine.inspect_container(container)))
+        yield f"{name}/inspect.json", _json(without_values(engine.inspect_container(container)))
         said = engine.logs(container, timestamps=True, tail=TAIL)
         yield f"{name}/log.txt", said.decode(errors="replace")
         if entry["kind"] == "node":
@@ -113,7 +113,7 @@ def _container(engine: Engine, entry: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield f"{name}/error.txt", f"{error}\n"
 
 
-def _without_values(inspected: Mapping[str, Any]) -> dict[str, Any]:
+def without_values(inspected: Mapping[str, Any]) -> dict[str, Any]:
     """The environment of a workload is the user's: only its names are told."""
     config = dict(inspected["Config"])
     config["Env"] = [f"{one.partition('=')[0]}={REMOVED}" for one in config.get("Env") or []]
@@ -159,14 +159,14 @@ def _delivered(outputs: Outputs, host: Host) -> set[str]:
         with connected(host, SECONDS) as engine:
             for carrier in carriers:
                 packed, _ = engine.get_archive(carrier, ARCHIVE)
-                found |= _within(b"".join(packed))
+                found |= within(b"".join(packed))
     except (docker.errors.DockerException, OSError):
         return found  # nothing of that host is in the bundle either
     return found
 
 
-def _within(packed: bytes) -> set[str]:
-    """Docker gives a tar with the archive in it."""
+def within(packed: bytes) -> set[str]:
+    """What may be a secret in an archive; Docker gives a tar with it in it."""
     found: set[str] = set()
     with tarfile.open(fileobj=io.BytesIO(packed)) as outer:
         inner = outer.extractfile(ARCHIVE.removeprefix("/"))
@@ -194,19 +194,19 @@ def _of_state(stack: str) -> set[str]:
     result = command.ask(ask, env=existing(), cwd=mesh.PROJECT)
     if not result.ok:
         raise CliError(f"stack {stack} does not tell its secrets, which shall not be in the bundle", fix=mesh.STACK_FIX)
-    return set(_plaintexts(json.loads(result.answer)))
+    return set(plaintexts(json.loads(result.answer)))
 
 
-def _plaintexts(value: Any) -> Iterator[str]:
+def plaintexts(value: Any) -> Iterator[str]:
     """What Pulumi decrypted: `plaintext` holds JSON."""
     if isinstance(value, dict) and isinstance(value.get("plaintext"), str):
         yield from strings(json.loads(value["plaintext"]))
     elif isinstance(value, dict):
         for one in value.values():
-            yield from _plaintexts(one)
+            yield from plaintexts(one)
     elif isinstance(value, list):
         for one in value:
-            yield from _plaintexts(one)
+            yield from plaintexts(one)
 
 
 def _prove(texts: Texts, redaction: Redaction) -> None:
