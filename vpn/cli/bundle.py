@@ -30,6 +30,7 @@ SECONDS = 60  # for an answer of an engine
 TAIL = 2000  # lines of each log
 FOLDER = "vpn-bundle"
 ARCHIVE = "/bundle.tar.gz"  # in a config carrier: all that was ever delivered on its host
+STATE_FIX = "set PULUMI_CONFIG_PASSPHRASE_FILE to its passphrase, or name a file of outputs with --mesh"
 FIX = "the bundle was not written: say so where you got this program, with the kind of secret and the file's name"
 # In a node. `wg show` hides private and preshared keys (wg(8), WG_HIDE_KEYS).
 LOOKS = (
@@ -193,7 +194,7 @@ def _of_state(stack: str) -> set[str]:
     ask = ["pulumi", "--non-interactive", "stack", "export", "--show-secrets", "--stack", stack]
     result = command.ask(ask, env=existing(), cwd=mesh.PROJECT)
     if not result.ok:
-        raise CliError(f"stack {stack} does not tell its secrets, which shall not be in the bundle", fix=mesh.STACK_FIX)
+        raise CliError(f"stack {stack} does not tell its secrets, which shall not be in the bundle", fix=STATE_FIX)
     return set(plaintexts(json.loads(result.answer)))
 
 
