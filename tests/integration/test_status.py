@@ -244,12 +244,14 @@ def test_keys_that_do_not_match(vpn: Cli, hosts: Hosts) -> None:
         found = vpn.findings()
     assert "b: its key is not the stack's" in found
     assert "b: peers do not have its key" in found
+    eventually(lambda: vpn.findings() == {}, SETTLED, "the node repairs it")
 
 
 def test_a_peer_that_was_removed_by_hand(vpn: Cli, hosts: Hosts, outputs: dict[str, Any]) -> None:
     with hosts.paused_agent("itst-b"):
         hosts.out("itst-b", "wg", "set", "wg0", "peer", outputs["nodes"]["a"]["publicKey"], "remove")
         assert "a: peers do not have its key" in vpn.findings()
+    eventually(lambda: vpn.findings() == {}, SETTLED, "the node repairs it")
 
 
 def test_a_path_that_loses_large_packets(vpn: Cli, hosts: Hosts) -> None:
