@@ -70,6 +70,11 @@ def test_a_node_that_could_not_do_as_configured(mesh: dict[str, Any]) -> None:
     assert node(mesh, found, "b").trouble == "failed: nft refused the ruleset"
 
 
+def test_a_key_that_is_not_the_stacks(mesh: dict[str, Any]) -> None:
+    found = reported(seen(mesh), "b", public_key="OTHER=")
+    assert node(mesh, found, "b").trouble == "its key is OTHER= instead of key-of-b"
+
+
 @pytest.mark.parametrize(
     ("applied", "trouble"),
     [

@@ -176,7 +176,7 @@ class View:
         peers = tuple(self._peer(name, peer, report) for peer in node["peers"]) if report else ()
         wanted = host.report.wanted.get(name) if host.report else None
         applied = host.report.applied.get(name) if host.report else None
-        trouble = self._container_trouble(node["host"], name) or _report_trouble(host, report)
+        trouble = self._container_trouble(node["host"], name) or _report_trouble(host, report, node["publicKey"])
         return Node(
             name=name,
             host=node["host"],
@@ -327,12 +327,14 @@ class View:
             yield f"PostgreSQL: {' and '.join(primaries)} both say that they are the primary"
 
 
-def _report_trouble(host: HostFacts, report: NodeReport | None) -> str:
+def _report_trouble(host: HostFacts, report: NodeReport | None, key: str) -> str:
     if report is None:
         return "told nothing yet" if host.report else "nobody tells how it is"
     if report.age > SILENT:
         return f"said nothing for {report.age:.0f} s"
-    return "" if report.state.startswith(OK) else report.state
+    if not report.state.startswith(OK):
+        return report.state
+    return "" if report.public_key == key else f"its key is {report.public_key or 'none'} instead of {key}"
 
 
 def _config_trouble(wanted: str | None, applied: str | None) -> str:
