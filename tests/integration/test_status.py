@@ -261,8 +261,8 @@ def test_a_path_that_loses_large_packets(vpn: Cli, hosts: Hosts) -> None:
         found = vpn.findings()
     finally:
         nft(hosts, "delete table inet narrow")
-    assert "b to a: large packets are lost" in found, found
-    largest = int(found["b to a: large packets are lost"].split()[0])
+    assert "a - b: large packets are lost" in found, found
+    largest = int(found["a - b: large packets are lost"].split()[0])
     assert 1300 - 80 < largest <= 1300 - 60  # WireGuard, UDP and IPv4 take 60, and it pads to 16
 
 

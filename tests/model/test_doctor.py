@@ -195,7 +195,7 @@ def test_a_path_that_loses_large_packets(well: Checkup, mesh: dict[str, Any]) ->
     addresses = [mesh["nodes"][name]["address"] for name in "ac"]
     paths = {addresses[0]: (1232, 1420), addresses[1]: (1420, 1420)}
     finding = only(with_probe(well, "b", paths=paths))
-    assert (finding.place, finding.found) == ("b to a", "1232 bytes get through, 1420 do not")
+    assert (finding.place, finding.found) == ("b - a", "1232 bytes get through, 1420 do not")
     assert finding.fix.startswith("mtu: 1232 ")
 
 

@@ -300,7 +300,7 @@ def mtus(checkup: Checkup) -> Iterator[Finding]:
         for address, (largest, wanted) in probe.paths.items():
             if 0 < largest < wanted:
                 yield Finding(
-                    place=f"{name} to {names[address]}",
+                    place=f"{name} - {names[address]}",
                     trouble="large packets are lost",
                     found=f"{largest} bytes get through, {wanted} do not",
                     fix=f"mtu: {largest} in the stack's config, or mend the network between them; then `pulumi up`",
