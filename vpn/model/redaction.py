@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 REMOVED = "[removed]"
 LEAST = 6  # characters of a secret that is looked for; "postgres" as a password is worth no more
-TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{20,}")
+LEAST_TOKEN = 20
+TOKEN = re.compile(rf"[A-Za-z0-9+/=_-]{{{LEAST_TOKEN},}}")
 # Base64 of 32 bytes (RFC 4648): of 43 digits the last has two bits to spare.
 KEY = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=(?![A-Za-z0-9+/=])")
 PEM = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
@@ -81,14 +82,16 @@ class Redaction:
         return tuple(sorted((one for one in self._forms if not TOKEN.fullmatch(one)), key=lambda one: (-len(one), one)))
 
     @cached_property
-    def _long(self) -> tuple[str, ...]:
-        return tuple(one for one in self._forms if TOKEN.fullmatch(one))
+    def _beginnings(self) -> frozenset[str]:
+        """Of those that tokens hold: thousands of secrets are looked for in one go."""
+        return frozenset(one[:LEAST_TOKEN] for one in self._forms if TOKEN.fullmatch(one))
 
     def _token(self, match: re.Match[str]) -> str:
         token = match[0]
         if token in self.public:
             return token
-        return REMOVED if token in self._forms or any(one in token for one in self._long) else token
+        starts = range(len(token) - LEAST_TOKEN + 1)
+        return REMOVED if any(token[at : at + LEAST_TOKEN] in self._beginnings for at in starts) else token
 
     def _named(self, match: re.Match[str]) -> str:
         value = match["value"]
