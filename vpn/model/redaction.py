@@ -22,7 +22,7 @@ KEY = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=(?![A-Z
 PEM = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 USER_OF_URL = re.compile(r"(?<=://)[^\s/@\"']+@")
 NAMED = re.compile(
-    r"""(?P<name>[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|(?:api|private|preshared)_?key)[\w.-]*"""
+    r"""(?P<name>(?:pass(?:word|wd|phrase)?|secret|token|credential|(?:api|private|preshared)_?key)[\w.-]*"""
     r"""\\?["']?\s*[=:]\s*\\?["']?)(?P<value>[^\s"'\\,}\]]{6,})""",
     re.IGNORECASE,
 )
