@@ -14,6 +14,7 @@ async def main() -> pulumi.Inputs:
         "nodes": mesh.public_keys.apply(lambda keys: outputs.nodes(topology, keys)),
         "hosts": outputs.hosts(topology),
         "guests": mesh.signer.apply(lambda signer: outputs.guests(topology, signer, evidence)),
+        "containers": outputs.containers(topology),
         "links": outputs.links(topology),
         "mesh": mesh.identity,
         "workloads": outputs.workloads(topology),

@@ -53,9 +53,9 @@ class _Connection(http.client.HTTPConnection):
                 self._tcp.shutdown(socket.SHUT_RDWR)
 
 
-def ask(ingress: Ingress, method: str, path: str, body: str | None = None) -> bytes:
-    """What a keeper answers; one that is busy is asked again for a while. Raises KeeperError."""
-    deadline = time.monotonic() + BUSY_SECONDS
+def ask(ingress: Ingress, method: str, path: str, body: str | None = None, *, patience: float = BUSY_SECONDS) -> bytes:
+    """What a keeper answers; one that is busy is asked again for so many seconds. Raises KeeperError."""
+    deadline = time.monotonic() + patience
     while True:
         status, content = _exchange(ingress, method, path, body)
         if status == HTTPStatus.OK:
@@ -101,9 +101,9 @@ class State:
     """Who has not applied it yet."""
 
 
-def state(ingress: Ingress) -> State:
+def state(ingress: Ingress, *, patience: float = BUSY_SECONDS) -> State:
     """How far the last order is applied. Raises KeeperError."""
-    return _state(ask(ingress, "GET", "/state"))
+    return _state(ask(ingress, "GET", "/state", patience=patience))
 
 
 def give(ingress: Ingress, order: str) -> State:

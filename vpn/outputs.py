@@ -1,7 +1,8 @@
 """What the stack tells its users, and itself at the next `up`: plain views on the topology."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from vpn.model.guest_compose import app_compose
@@ -10,7 +11,9 @@ from vpn.model.monitoring import PAGE
 from vpn.model.monitoring_files import url
 from vpn.model.policy import MEMBERS
 from vpn.model.postgres import PRIMARY_PORT, REPLICA_PORT
-from vpn.model.topology import Node, Topology
+from vpn.model.topology import CARRIER, CHAIN, GATE, Node, Topology, proxy_name
+
+NODE, RELAY, WORKLOAD = "node", "relay", "workload"  # kinds of containers, beside those that the model names
 
 
 def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -24,6 +27,7 @@ def nodes(topology: Topology, public_keys: Mapping[str, str]) -> dict[str, dict[
             "published": _published(node),
             "hostPort": None if node.host.guest else node.host_port,
             "proxyPort": None if node.host.guest else topology.proxy_host_port(node),
+            "relay": str(topology.proxy_address(node)) if node in topology.proxied else None,
             "site": str(node.site),
             "peers": [peer.name for peer in topology.peers_of(node)],
             "pings": [other.name for other in topology.talks_with(node)],
@@ -70,6 +74,7 @@ def _guest(topology: Topology, node: Node, signer: str, evidence: str | None) ->
         "signer": signer,
         "epoch": topology.epoch(node),
         "evidence": evidence,
+        "keeper": asdict(topology.keeper(node)) if node.host.guest and node.host.guest.app else None,
     }
 
 
@@ -85,6 +90,7 @@ def links(topology: Topology) -> dict[str, Any]:
     return {
         "tunnels": len(tunnels),
         "transports": dict(sorted(ways.items())),
+        "keepalive": topology.keepalive,
         "mostOfANode": max((len(topology.peers_of(node)) for node in topology.nodes), default=0),
         "between": {hosts: "; ".join(how) for hosts, how in sorted(between.items())},
     }
@@ -111,6 +117,32 @@ def _way(topology: Topology, one: Node, other: Node) -> str:
     if transport == "tcp" and len(no_udp) == 2:  # noqa: PLR2004 (both)
         return f"{name}: UDP gets in at neither"
     return f"{name}, opened from {no_udp[0]}: only TCP gets in there" if no_udp else name
+
+
+def containers(topology: Topology) -> list[dict[str, str]]:
+    """Everything that runs on Docker engines of ours: its name in the mesh, what it is, host and container."""
+    ours = [node for node in topology.nodes if not node.host.guest]
+    nodes = {node.name: node for node in ours}
+    found = [
+        *((node.name, NODE, node.host.name) for node in ours),
+        *((proxy_name(node.name), RELAY, node.host.name) for node in topology.proxied if node in ours),
+        *((one.name, one.kind, topology.node(one.node).host.name) for one in topology.places),
+        *_of_hosts(topology),
+        *((one.name, WORKLOAD, nodes[one.node].host.name) for one in topology.workloads if one.node in nodes),
+    ]
+    return [
+        {"name": name, "kind": kind, "host": host, "container": topology.container(name)} for name, kind, host in found
+    ]
+
+
+def _of_hosts(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    """What every host has one of."""
+    for host in topology.engines:
+        yield CARRIER, CARRIER, host.name
+        if topology.access:
+            yield GATE, GATE, host.name
+        if topology.access and topology.access.embedded:
+            yield CHAIN, CHAIN, host.name
 
 
 def workloads(topology: Topology) -> dict[str, dict[str, str]]:

@@ -12,6 +12,8 @@ from tests.bench.stack import Stack, config
 from tests.bench.table import Row, Target
 
 UP, AGAIN, TRUSTING, DESTROY = "up", "up again, no change", "up again, no refresh", "destroy"
+STATUS = "vpn status"
+STATUS_TARGET = Target(limit=2)  # seconds, up to 50 nodes
 ADD = "add a node, no refresh"
 ADD_TARGET = Target(limit=20)  # seconds, up to 50 nodes
 NONE_REPLACED = Target(limit=0)
@@ -24,7 +26,7 @@ class Mesh:
     def __init__(self, stack: Stack, size: int) -> None:
         self.stack = stack
         self.size = size
-        self.times: dict[str, list[float]] = {UP: [], AGAIN: [], TRUSTING: [], ADD: [], DESTROY: []}
+        self.times: dict[str, list[float]] = {UP: [], AGAIN: [], TRUSTING: [], ADD: [], STATUS: [], DESTROY: []}
         self.replaced: list[float] = []
 
     def take(self, step: str, action: Callable[[], None]) -> None:
@@ -69,6 +71,8 @@ def _measure(mesh: Mesh, rounds: int, idle_seconds: float) -> list[Row]:
         mesh.take(AGAIN, stack.up)
         mesh.take(TRUSTING, mesh.trusting_up)
     used = _idle(mesh, idle_seconds)
+    for _ in range(rounds):
+        mesh.take(STATUS, stack.look)
     mesh.add()
     for _ in range(rounds - 1):
         mesh.remove()
@@ -93,6 +97,7 @@ def _rows(mesh: Mesh, resources: int, used: idle.Idle) -> list[Row]:
         row(TRUSTING, "s", mesh.times[TRUSTING]),
         row(ADD, "s", mesh.times[ADD], ADD_TARGET),
         row("nodes replaced by that", "", mesh.replaced, NONE_REPLACED),
+        row(STATUS, "s", mesh.times[STATUS], STATUS_TARGET),
         row(DESTROY, "s", mesh.times[DESTROY]),
         row("idle memory of a node", "MiB", used.memory, MEMORY_TARGET),
         row("its processes' resident sizes", "MiB", used.resident),

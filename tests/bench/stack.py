@@ -99,6 +99,11 @@ class Stack:
         options = ("--show-secrets", "--json", "--stack", NAME)
         return dict(json.loads(self._pulumi("stack", "output", *options, timeout=SHORT_SECONDS)))
 
+    def look(self) -> None:
+        """`vpn status`, whatever it finds."""
+        vpn = f"{sys.executable} -m vpn.cli status --stack {NAME} || [ $? = 1 ]"
+        run(["sh", "-c", vpn], env=self._env, cwd=PROJECT, timeout=SHORT_SECONDS)
+
     def nodes(self) -> dict[str, str]:
         """ID of every node's container, by name."""
         return containers(f"{PREFIX}-node-")

@@ -41,6 +41,12 @@ def test_these_are_its_containers_and_volumes(engine: Engine) -> None:
     assert data == [f"wireguard-{kind}-node-{node}-data" for kind in ("etcd", "postgres") for node in "abc"]
 
 
+def test_every_container_is_named_in_the_outputs(engine: Engine) -> None:
+    named = {one["container"]: one["kind"] for one in engine.outputs["Stack"]["containers"]}
+    assert set(named) == {one.inputs["name"] for one in engine.all("Container")}
+    assert {"postgres", "etcd", "haproxy"} <= set(named.values())
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_container_is_bounded_and_has_the_least_privilege(engine: Engine, name: str) -> None:
     inputs = engine.find("Container", name).inputs

@@ -52,6 +52,19 @@ DEV_STACK = [
     ("pulumi:pulumi:Stack", "dstack-vpn-dev", ""),
 ]
 
+CONTAINERS = [
+    {"name": name, "kind": kind, "host": "local", "container": container}
+    for name, kind, container in (
+        ("node-a", "node", "wireguard-node-a"),
+        ("node-b", "node", "wireguard-node-b"),
+        ("config", "config", "wireguard-config"),
+        ("gate", "gate", "wireguard-gate"),
+        ("chain", "chain", "wireguard-chain"),
+        ("nginx-server", "workload", "nginx-server"),
+        ("test-client", "workload", "test-client"),
+    )
+]
+
 OUTPUTS: dict[str, Any] = {
     "nodes": {
         "node-a": {
@@ -63,6 +76,7 @@ OUTPUTS: dict[str, Any] = {
             "endpoint": "172.20.0.2:51820",
             "hostPort": 51820,
             "proxyPort": None,
+            "relay": None,
             "site": "10.64.1.0/24",
             "peers": ["node-b"],
             "members": True,
@@ -77,6 +91,7 @@ OUTPUTS: dict[str, Any] = {
             "endpoint": "172.20.0.3:51820",
             "hostPort": 51821,
             "proxyPort": None,
+            "relay": None,
             "site": "10.64.2.0/24",
             "peers": ["node-a"],
             "members": False,
@@ -94,7 +109,8 @@ OUTPUTS: dict[str, Any] = {
         }
     },
     "guests": {},
-    "links": {"tunnels": 1, "transports": {"udp": 1}, "mostOfANode": 1, "between": {}},
+    "links": {"tunnels": 1, "transports": {"udp": 1}, "keepalive": 25, "mostOfANode": 1, "between": {}},
+    "containers": CONTAINERS,
     "mesh": "f575daf808e0a0e2",
     "workloads": {
         "nginx-server": {"node": "node-a", "address": "10.64.1.3"},
@@ -140,6 +156,13 @@ def test_the_resources_of_the_dev_stack(dev: Engine) -> None:
 
 def test_the_outputs_of_the_dev_stack_are_public(dev: Engine) -> None:
     assert dev.outputs["Stack"] == OUTPUTS
+
+
+@pytest.mark.parametrize("more", [{}, {"proxyPort": 8443}, {"access": REAL_CHAIN}, {"access": {"enabled": False}}])
+def test_every_container_is_named_in_the_outputs(more: dict[str, Any]) -> None:
+    engine = Engine().up(DEV | more)
+    named = sorted(one["container"] for one in engine.outputs["Stack"]["containers"])
+    assert named == sorted(one.inputs["name"] for one in engine.all("Container"))
 
 
 def test_every_component_says_that_it_is_complete(dev: Engine) -> None:

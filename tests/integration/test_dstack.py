@@ -17,6 +17,7 @@ import pytest
 from dstack_simulator.certificates import Authority
 from pulumi.automation import CommandError
 
+from tests.integration.cli import Cli
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import CHECKOUT, Stack
 from tests.integration.vm import APP_ID, DOMAIN, HERE, THERE, Vm, vm
@@ -118,6 +119,18 @@ def test_the_command_line_writes_what_the_vm_runs_and_checks_the_mesh(mesh: Mesh
     assert [one["admitted"] for one in vpn("dstack", "list")] == [True]
     looked = {(line["source"], line["target"]): line["ok"] for line in vpn("check")}
     assert looked == {("a", "b"): True, ("a", "c"): True, ("b", "a"): True, ("b", "c"): True}
+
+
+def test_status_is_what_its_peers_and_its_keeper_say(mesh: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "mesh.json").write_text(json.dumps(mesh.stack.outputs()))
+    vpn = Cli(tmp_path / "mesh.json")
+    eventually(lambda: vpn.run("status").returncode == 0, 60, "all is well")
+    node = next(one for one in vpn.data("status")[1]["nodes"] if one["name"] == "c")
+    assert [(peer["name"], peer["transport"]) for peer in node["peers"]] == [("a", "tcp"), ("b", "tcp")]
+    assert all(peer["received"] > 0 for peer in node["peers"])
+    assert vpn.findings() == {}
+    mesh.vm.is_reachable = False
+    assert "c: the confidential VM is not well" in vpn.findings()
 
 
 def test_one_more_up_changes_nothing_and_the_evidence_told_stays(mesh: Mesh) -> None:

@@ -18,6 +18,7 @@ from pulumi.automation import CommandError
 
 from contracts.chain import ADDRESS
 from tests.contracts.chain import running_chain
+from tests.integration.cli import Cli
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import CHECKOUT, Stack
 from tests.integration.wan import OUTSIDE, PLACES, Wan, wan
@@ -137,6 +138,20 @@ def test_check_looks_from_every_node_on_every_engine(mesh: Mesh, tmp_path: Path)
         return list(json.loads(done.stdout)) if done.returncode == 0 else []
 
     eventually(lambda: len(looked()) == 20, 60, "all is as declared, though a ping may be lost")
+
+
+def test_status_and_doctor_look_at_every_engine(mesh: Mesh, tmp_path: Path) -> None:
+    file = tmp_path / "mesh.json"
+    file.write_text(json.dumps(mesh.stack.outputs()))
+    vpn = Cli(file, mesh.network.env)
+    eventually(lambda: vpn.run("status").returncode == 0, 60, "all is well")
+    nodes = {one["name"]: one for one in vpn.data("status")[1]["nodes"]}
+    assert {one["host"] for one in nodes.values()} == set(PLACES)
+    ways = {peer["name"]: peer["transport"] for peer in nodes["home-1"]["peers"]}
+    assert ways == {"fra-1": "udp", "fra-2": "udp", "nyc-1": "tcp", "cafe-1": "tcp"}
+    assert vpn.findings() == {}
+    names = {json.loads(line)["name"] for line in vpn.run("logs", "config", "home-1", "--json").stdout.splitlines()}
+    assert names == {"home-1", *(f"config@{place}" for place in PLACES)}
 
 
 def test_a_relay_that_is_killed_is_replaced_at_once(mesh: Mesh) -> None:

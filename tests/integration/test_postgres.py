@@ -1,15 +1,19 @@
 """A database that goes on: after every fault one primary, no acknowledged row lost, no timeline that differs."""
 
+import io
 import json
 import shutil
+import tarfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docker.models.containers import Container
 
+from tests.integration.cli import Cli
 from tests.integration.database import Database
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
@@ -300,6 +304,40 @@ def test_another_image_goes_one_by_one_and_the_primary_last(stack: Stack, databa
         made = {node: database.container("postgres", node).attrs["Created"] for node in NODES}
         assert max(made, key=lambda node: made[node]) == primary
     assert writing.gap < 30
+
+
+def test_status_tells_roles_and_a_doctor_that_there_is_no_primary(
+    stack: Stack, database: Database, hosts: Hosts, tmp_path: Path
+) -> None:
+    (tmp_path / "mesh.json").write_text(json.dumps(stack.outputs()))
+    vpn = Cli(tmp_path / "mesh.json")
+    eventually(lambda: vpn.run("status").returncode == 0, READY_SECONDS, "all is well")
+    members = {one["name"]: one for one in vpn.data("status")[1]["databases"]}
+    primary = f"postgres-{database.primary()}"
+    assert {name for name, one in members.items() if one["role"] == "primary"} == {primary}
+    assert {one["role"] for one in members.values()} == {"primary", "replica"}
+    assert [one["lag"] for name, one in members.items() if name != primary] == [0, 0]
+    names = [f"itpg-{name}" for name in members]
+    for name in names:
+        hosts.get(name).pause()
+    try:
+        assert "PostgreSQL: there is no primary" in vpn.findings()
+    finally:
+        for name in names:
+            hosts.get(name).unpause()
+
+
+def test_a_bundle_holds_no_password(stack: Stack, database: Database, hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "mesh.json").write_text(json.dumps(stack.outputs()))  # with the passwords: tests are told secrets
+    told = json.loads(hosts.out("itpg-postgres-a", "cat", "/etc/cluster/cluster.json"))
+    passwords = [told["api"]["password"], *told["own_roles"].values(), *told["roles"].values()]
+    hosts.out("itpg-postgres-b", "sh", "-c", f"echo '{' '.join(passwords)}' >/proc/1/fd/1")
+    done = Cli(tmp_path / "mesh.json").run("bundle", "-o", str(tmp_path / "bundle.tar.gz"))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "bundle.tar.gz") as tar:
+        texts = [(tar.extractfile(one) or io.BytesIO()).read().decode() for one in tar]
+    assert any("replication" in text for text in texts), "what PostgreSQL says is there"
+    assert [one for one in passwords for text in texts if one in text] == [], database.is_well()
 
 
 def test_what_was_deleted_comes_back_from_the_backup(stack: Stack, database: Database, hosts: Hosts) -> None:

@@ -279,6 +279,7 @@ def test_the_links_between_hosts_and_why_they_go_so() -> None:
     assert links == {
         "tunnels": 10,
         "transports": {"relays": 1, "tcp": 2, "udp": 7},
+        "keepalive": 25,
         "mostOfANode": 4,
         "between": {
             "cafe - fra": "UDP, opened from cafe: nothing gets in there",

@@ -39,6 +39,11 @@ class Monitoring:
         return replace(self, sites=sites)
 
     @property
+    def kind(self) -> str:
+        """What it is, among containers."""
+        return MONITORING
+
+    @property
     def name(self) -> str:
         """As whose place it is known in the mesh."""
         return MONITORING

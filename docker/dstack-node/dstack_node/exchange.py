@@ -1,7 +1,8 @@
 """The config folder of a node or of a relay, and what is said through it; as the config carrier does on a Docker host.
 
 Beside the config: `asked` wants it to be applied now, `applied` is the answer, a copy of the checksums that it goes by;
-`switch-at` is when nodes go over to new keys, in milliseconds since 1970.
+`switch-at` is when nodes go over to new keys, in milliseconds since 1970. `report` is how the node says it is, which on
+a Docker host the carrier hands on; nobody asks for it here.
 """
 
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from dstack_node.files import is_private, read, remove, replace
 
 ASKED, APPLIED, SWITCH_AT, CHECKSUMS = "asked", "applied", "switch-at", "SHA256SUMS"
+REPORT = frozenset({"report", ".report.new"})
 PATIENCE = 60_000  # milliseconds from a delivery to new keys, if nobody names a moment
 
 
@@ -60,5 +62,5 @@ class Folder:
         replace(self._path / name, content)
 
     def _strays(self, contents: Mapping[str, bytes]) -> Iterator[Path]:
-        known = {*contents, ASKED, APPLIED, SWITCH_AT}
+        known = {*contents, *REPORT, ASKED, APPLIED, SWITCH_AT}
         return (path for path in self._path.iterdir() if path.name not in known)

@@ -1,6 +1,7 @@
 """member postgres|etcd|haproxy|backup: run that part of the cluster until stopped.
 
 member health: say how it goes; fail if the last look found something wrong, or is long ago.
+member state: tell as JSON how it goes and what Patroni knows of all members; no secret is in it.
 member is-primary: succeed if the PostgreSQL here is the primary.
 member await SECONDS: succeed once it goes well, or when nothing was ever delivered that it could run by.
 """
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from postgres_cluster import init
 from postgres_cluster.backup import Backup
@@ -120,6 +122,19 @@ def is_primary() -> int:
         return 1
 
 
+def state() -> int:
+    """What this member knows of itself and the others."""
+    part, delivery = Postgres(), Delivery(CONFIG)
+    found: dict[str, Any] = {"complaint": _complaint()}
+    try:
+        part.read(delivery.load()[0])
+        found |= part.told()
+    except (DeliveryError, OSError) as error:
+        found["complaint"] = found["complaint"] or str(error)
+    print(json.dumps(found))
+    return 0
+
+
 def _complaint() -> str:
     if not STATE.exists():
         return "no look yet"
@@ -147,6 +162,8 @@ if __name__ == "__main__":
             sys.exit(health())
         case ["await", seconds]:
             sys.exit(wait(int(seconds)))
+        case ["state"]:
+            sys.exit(state())
         case ["is-primary"]:
             sys.exit(is_primary())
         case [kind] if kind in PARTS:

@@ -53,6 +53,12 @@ class Postgres:
         """Whether this member is the primary. Raises OSError."""
         return self._patroni.state().get("role") in PRIMARY_ROLES
 
+    def told(self) -> dict[str, Any]:
+        """How this member is by Patroni's word, and all of them as it knows them. Raises OSError."""
+        own, keys = self._patroni.state(), ("role", "state", "lag")
+        members = [{key: one.get(key) for key in ("name", *keys)} for one in self._patroni.members()]
+        return {"name": self._name, "role": own.get("role"), "state": own.get("state"), "members": members}
+
     def converge(self) -> str:
         """See to it that what the config wants is in effect; what is missing. Raises OSError."""
         state = self._patroni.state()

@@ -1,0 +1,192 @@
+"""What operators type, without an engine: how answers of engines are read, and how it is shown."""
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Vpn
+from vpn.cli import bundle, examine, logs
+from vpn.cli.failure import CliError
+from vpn.cli.logs import Line, sources
+from vpn.cli.status import age_text, size
+
+NOWHERE = "tcp://127.0.0.1:9"
+PROBE = """\
+# now
+1000.5 1.0
+# tun
+yes
+# forwards
+1
+# uptime
+1000.25
+# state
+ok abc kernel
+# dataplane
+kernel
+# public-key
+OWN=
+# latest-handshakes
+# transfer
+# endpoints
+# paths
+10.0.0.2 1420 1420
+10.0.0.3 0 1376
+"""
+
+
+@pytest.mark.parametrize("command", ["status", "graph", "doctor", "logs"])
+def test_an_engine_that_does_not_answer_is_told(vpn: Vpn, outputs: dict[str, Any], command: str) -> None:
+    outputs["hosts"]["local"]["docker"] = NOWHERE
+    vpn.mesh.write_text(json.dumps(outputs))
+    status, output, errors = vpn.run(command)
+    assert status == (command != "graph")
+    assert "✗ node-a" in output if command == "graph" else "127.0.0.1" in output + errors
+    assert "fix: " in errors or command == "graph"
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "{}", '{"nodes": {}}'])
+@pytest.mark.parametrize("command", ["status", "graph", "doctor", "logs"])
+def test_what_is_no_mesh_is_refused(vpn: Vpn, command: str, text: str) -> None:
+    vpn.mesh.write_text(text)
+    assert "fix: run `pulumi up` once with this version" in vpn.refused(command)
+
+
+def test_a_bundle_is_never_written_over_a_file(vpn: Vpn, outputs: dict[str, Any], tmp_path: Path) -> None:
+    outputs["hosts"]["local"]["docker"] = NOWHERE
+    vpn.mesh.write_text(json.dumps(outputs))
+    file = tmp_path / "there.tar.gz"
+    file.write_text("mine")
+    assert "fix: name a file that is not there yet" in vpn.refused("bundle", "-o", str(file))
+    assert file.read_text() == "mine"
+
+
+# --- how answers are read
+
+
+def test_a_look_from_inside_a_node() -> None:
+    probe = examine.parsed(PROBE)
+    assert (probe.has_tun, probe.forwards) == (True, True)
+    assert probe.report.age == 0.25
+    assert probe.paths == {"10.0.0.2": (1420, 1420), "10.0.0.3": (0, 1376)}
+    without = examine.parsed(PROBE.replace("yes\n", "").replace("# forwards\n1", "# forwards\n0"))
+    assert (without.has_tun, without.forwards) == (False, False)
+
+
+@pytest.mark.parametrize("text", ["", "bash: not found", PROBE.partition("# paths")[0]])
+def test_what_is_no_look(text: str) -> None:
+    with pytest.raises((LookupError, ValueError)):
+        examine.parsed(text)
+
+
+def test_why_a_container_does_not_run() -> None:
+    log = [{"ExitCode": 0, "Output": "ok"}, {"ExitCode": 1, "Output": "wg0 is\x1b[2J not up\n"}]
+    found = examine.stopped({"Error": "e", "ExitCode": 137, "OOMKilled": True, "Health": {"Log": log}})
+    assert (found.error, found.status, found.out_of_memory) == ("e", 137, True)
+    assert found.said == "wg0 is\\x1b[2J not up", "it steers no terminal"
+    assert examine.stopped({"Health": {"Log": log[:1]}}).said == ""
+    assert examine.stopped({}).said == ""
+
+
+# --- logs
+
+
+def test_lines_of_a_log_steer_no_terminal() -> None:
+    lines = list(logs.read("a", "2026-11-25T15:00:00.000000001Z one\n2026-11-25T15:00:00.000000002Z \x1b[2Jtwo\n"))
+    assert lines[0] == Line("2026-11-25T15:00:00.000000001Z", "a", "one")
+    assert lines[1].text == "\\x1b[2Jtwo"
+
+
+def test_names_are_those_of_the_mesh_or_of_containers(outputs: dict[str, Any]) -> None:
+    assert [one.container for one in sources(outputs, ["node-a", "wireguard-gate"])] == [
+        "wireguard-node-a",
+        "wireguard-gate",
+    ]
+    assert len(sources(outputs, [])) == len(outputs["containers"])
+
+
+def test_what_several_hosts_have_is_told_apart(outputs: dict[str, Any]) -> None:
+    outputs["hosts"]["nyc"] = outputs["hosts"]["local"]
+    outputs["containers"].append({"name": "config", "kind": "config", "host": "nyc", "container": "wireguard-config"})
+    assert [one.name for one in sources(outputs, ["config"])] == ["config@local", "config@nyc"]
+
+
+def test_nobody_sees_logs_of_a_confidential_vm(outputs: dict[str, Any]) -> None:
+    outputs["guests"] = {"node-c": {}}
+    with pytest.raises(CliError, match="node-c is in a confidential VM"):
+        sources(outputs, ["node-c"])
+
+
+def test_times_of_logs(vpn: Vpn) -> None:
+    assert "fix: write it like 90s, 10m, 2h or 1d" in vpn.refused("logs", "--since", "yesterday")
+
+
+# --- how it is shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "never"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")]
+)
+def test_how_long_ago(seconds: float | None, text: str) -> None:
+    assert age_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3.0 TiB"), (5 << 60, "5120.0 PiB")]
+)
+def test_how_many_bytes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+# --- what a bundle must not hold
+
+
+PRIVATE = "IJ9vCbhaCHeWWdYqfYpHYEqMS8NOgcJ5WxXLsFR9Z1k="
+PASSWORD = "Abc123Def456Ghi789Jkl012Mno345Pqr678Stu901V"
+
+
+def packed(files: dict[str, str]) -> bytes:
+    """As Docker gives the archive of a config carrier: a tar with the archive in it."""
+    return tar_of({"bundle.tar.gz": gzip.compress(tar_of({name: text.encode() for name, text in files.items()}))})
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_secrets_of_everything_that_was_delivered() -> None:
+    files = {
+        "a/wg0.conf": f"[Interface]\nPrivateKey = {PRIVATE}\n",
+        "gate/settings.json": json.dumps({"rpcUrl": "https://rpc/k", "lease": 5}),
+        "postgres-a/cluster.json": json.dumps({"roles": {"app": PASSWORD}}),
+    }
+    assert bundle.within(packed(files)) == {PRIVATE, PASSWORD, "https://rpc/k"}
+
+
+def test_secrets_of_a_state() -> None:
+    secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+    state = {
+        "resources": [
+            {"outputs": {"result": {**secret, "plaintext": json.dumps(PASSWORD)}, "length": 43, "name": "seed"}},
+            {"inputs": {"uploads": {**secret, "plaintext": json.dumps([{"contentBase64": "QUJD"}])}}},
+        ]
+    }
+    assert sorted(bundle.plaintexts(state)) == [PASSWORD, "QUJD"]
+
+
+def test_of_an_environment_only_the_names_are_told() -> None:
+    inspected = {"Id": "x", "Config": {"Env": ["DATABASE=postgres://me:x@db/a=b", "EMPTY="], "Image": "i"}}
+    told = bundle.without_values(inspected)
+    assert told == {"Id": "x", "Config": {"Env": ["DATABASE=[removed]", "EMPTY=[removed]"], "Image": "i"}}
+    assert bundle.without_values({"Config": {"Env": None}}) == {"Config": {"Env": []}}

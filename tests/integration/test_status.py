@@ -1,0 +1,383 @@
+"""What an operator sees of a mesh, when it is well and when it is not: every trouble here is real."""
+
+import io
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tarfile
+import xml.etree.ElementTree as ET
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import docker.errors
+import pytest
+
+from tests.integration.cli import VPN, Cli
+from tests.integration.hosts import Hosts, eventually
+from tests.integration.stack import Stack
+from vpn.model.keys import KeyRing
+from vpn.model.redaction import REMOVED
+
+HOST_PORT = 56920
+CONFIG: dict[str, Any] = {
+    "name": "itst",
+    "vpnRange": "10.96.0.0/24",
+    "underlayRange": "172.24.0.0/16",
+    "siteRange": "10.97.0.0/16",
+    "hostPort": HOST_PORT,
+    "nodes": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
+    "links": [{"between": ["a", "c"], "transport": "tcp"}],
+    "workloads": [{"name": "itst-client", "node": "b", "build": "docker/test-client"}],
+    "services": [{"name": "page", "at": "a", "ports": 80}],
+    "access": {
+        "enabled": True,
+        "memberRange": "10.98.1.0/24",
+        "gateRange": "10.98.0.0/28",
+        "chainPort": 58546,
+    },
+}
+BOUND = 2  # seconds that status may take
+SOON = 10  # seconds until a trouble shows
+SETTLED = 60  # seconds until all is well again
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The mesh, once for all tests."""
+    stack = Stack(tmp_path_factory.mktemp("itst"), dict(CONFIG), name="itst")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture(scope="module")
+def outputs(stack: Stack) -> dict[str, Any]:
+    return stack.outputs()
+
+
+@pytest.fixture
+def vpn(outputs: dict[str, Any], tmp_path: Path, hosts: Hosts) -> Iterator[Cli]:
+    """The command line; the mesh is well before and after."""
+    file = tmp_path / "mesh.json"
+    file.write_text(json.dumps(outputs))
+    cli = Cli(file)
+    settled(cli)
+    yield cli
+    for name in names(outputs):
+        restore(hosts, name)
+    settled(cli)
+
+
+def settled(cli: Cli) -> None:
+    eventually(lambda: cli.run("status").returncode == 0, SETTLED, "all is well")
+
+
+def names(outputs: dict[str, Any]) -> list[str]:
+    return [one["container"] for one in outputs["containers"]]
+
+
+def restore(hosts: Hosts, name: str) -> None:
+    container = hosts.get(name)
+    if container.status == "paused":
+        container.unpause()
+    elif container.status != "running":
+        container.start()
+
+
+def troubles(cli: Cli) -> list[str]:
+    """What `vpn status` says is not well."""
+    status, found = cli.data("status")
+    assert status == bool(found["troubles"])
+    return list(found["troubles"])
+
+
+def shows(cli: Cli, trouble: str) -> Callable[[], bool]:
+    return lambda: trouble in troubles(cli)
+
+
+def finds(cli: Cli, finding: str) -> Callable[[], bool]:
+    return lambda: finding in cli.findings()
+
+
+# --- a mesh that is well
+
+
+def test_a_mesh_that_is_well(vpn: Cli) -> None:
+    status, found = vpn.data("status")
+    assert (status, found["troubles"]) == (0, [])
+    nodes = {one["name"]: one for one in found["nodes"]}
+    assert [nodes[name]["address"] for name in "abc"] == ["10.96.0.1", "10.96.0.2", "10.96.0.3"]
+    for node in nodes.values():
+        assert node["wanted"] == node["applied"] is not None
+        assert node["dataplane"] in ("kernel", "userspace wireguard-go")
+        for peer in node["peers"]:
+            assert 0 <= peer["handshake"] < 180
+            assert peer["received"] > 0
+    ways = {peer["name"]: peer["transport"] for peer in nodes["a"]["peers"]}
+    assert ways == {"b": "udp", "c": "tcp"}
+    kinds = sorted(one["kind"] for one in found["parts"])
+    assert kinds == ["chain", "config", "gate", "relay", "relay", "workload"]
+
+
+def test_people_get_a_table_in_time(vpn: Cli) -> None:
+    done = vpn.run("status")
+    assert done.stderr == ""
+    for text in ("10.96.0.1", "1 udp, 1 tcp", "mullvad-proxy-a", "✓"):
+        assert text in done.stdout
+    tunnels = vpn.run("status", "a").stdout
+    for text in ("udp", "tcp", "172.24.0.3:51820"):
+        assert text in tunnels
+    assert "there is no node x" in vpn.run("status", "x").stderr
+    assert min(vpn.seconds("status") for _ in range(3)) < BOUND
+
+
+def test_a_doctor_finds_nothing_in_it(vpn: Cli) -> None:
+    assert vpn.findings() == {}
+
+
+def test_its_picture(vpn: Cli) -> None:
+    assert '-.-|"TCP"|' in vpn.run("graph").stdout
+    assert "style=dashed" in vpn.run("graph", "--format", "dot").stdout
+    picture = ET.fromstring(vpn.run("graph", "--format", "svg").stdout)
+    lines = [one.get("class") for one in picture.iter("{http://www.w3.org/2000/svg}line") if len(one)]
+    assert sorted(str(one) for one in lines) == ["up tcp", "up udp", "up udp"]
+
+
+def test_a_member_is_told_by_its_pass(vpn: Cli, tmp_path: Path) -> None:
+    assert vpn.run("pass", "mint", "1", "--token", "7").returncode == 0
+    joined = vpn.run("client", "config", "7", "--account", "1", "-o", str(tmp_path / "me.conf"))
+    assert joined.returncode == 0, joined.stderr
+    eventually(lambda: bool(vpn.data("status")[1]["members"]), SOON, "the gate lets it in")
+    (member,) = vpn.data("status")[1]["members"]
+    assert (member["token"], member["address"], member["handshake"]) == (7, "10.98.1.7", None)
+    assert vpn.run("pass", "burn", "7", "--account", "1").returncode == 0
+    eventually(lambda: not vpn.data("status")[1]["members"], SOON, "it is out")
+
+
+# --- containers
+
+
+@pytest.mark.parametrize(("harm", "trouble"), [("kill", "exited"), ("pause", "paused")])
+def test_a_node_that_was_killed_or_paused(vpn: Cli, hosts: Hosts, harm: str, trouble: str) -> None:
+    getattr(hosts.get("itst-b"), harm)()
+    eventually(shows(vpn, f"b: the container is {trouble}"), SOON)
+    assert f"node b: the container is {trouble}" in vpn.findings()
+    assert 'class="down udp"' in vpn.run("graph", "--format", "svg").stdout
+
+
+def test_a_relay_and_the_chain_that_are_down(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-mullvad-proxy-c").kill()
+    hosts.get("itst-chain").kill()
+    eventually(lambda: any(one.startswith("gate: failed") for one in troubles(vpn)), 2 * SOON, "the gate says so")
+    found = vpn.findings()
+    for trouble in (
+        "relay mullvad-proxy-c: the container is exited",
+        "chain chain: the container is exited",
+        "gate on host local: it cannot look at the chain",
+    ):
+        assert trouble in found
+
+
+def test_a_host_whose_carrier_is_gone(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-config").kill()
+    eventually(shows(vpn, "host local: its config carrier does not run"), SOON)
+    assert "host local: nobody delivers configs there" in vpn.findings()
+
+
+def test_a_port_that_another_process_has(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-a").stop(timeout=5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        eventually(lambda: bound(other), SOON, "the port is free")
+        with suppress(docker.errors.APIError):
+            hosts.get("itst-a").start()
+        found = vpn.findings()
+    assert "itst-a on host local: its port is taken" in found
+    assert not [one for one in found if one.startswith("node a")]
+
+
+def bound(other: socket.socket) -> bool:
+    try:
+        other.bind(("0.0.0.0", HOST_PORT))
+    except OSError:
+        return False
+    return True
+
+
+def test_an_engine_that_does_not_answer(vpn: Cli, outputs: dict[str, Any], tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.json"
+    host = outputs["hosts"]["local"] | {"docker": f"unix://{tmp_path}/no.sock"}
+    nowhere.write_text(json.dumps({**outputs, "hosts": {"local": host}}))
+    done = Cli(nowhere).run("status")
+    assert done.returncode == 1
+    assert "its engine does not answer" in done.stdout
+    assert list(Cli(nowhere).findings()) == ["host local: the Docker engine does not answer"]
+    assert vpn.run("status").returncode == 0
+
+
+# --- nodes
+
+
+def test_a_config_that_is_not_applied(vpn: Cli, hosts: Hosts) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "rm", "/etc/wireguard/applied")
+        assert any(one.startswith("b: has not applied config ") for one in troubles(vpn))
+        assert "b: its config is not applied" in vpn.findings()
+
+
+def test_a_config_that_is_refused(vpn: Cli, hosts: Hosts) -> None:
+    hosts.get("itst-config").kill()
+    hosts.out("itst-b", "sh", "-c", "echo garbage >>/etc/wireguard/wg0.conf")
+    eventually(finds(vpn, "b: it is not as configured"), 2 * SOON, "the node refuses it")
+
+
+def test_keys_that_do_not_match(vpn: Cli, hosts: Hosts) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "bash", "-c", "wg set wg0 private-key <(wg genkey)")
+        found = vpn.findings()
+    assert "b: its key is not the stack's" in found
+    assert "b: peers do not have its key" in found
+    eventually(lambda: vpn.findings() == {}, SETTLED, "the node repairs it")
+
+
+def test_a_peer_that_was_removed_by_hand(vpn: Cli, hosts: Hosts, outputs: dict[str, Any]) -> None:
+    with hosts.paused_agent("itst-b"):
+        hosts.out("itst-b", "wg", "set", "wg0", "peer", outputs["nodes"]["a"]["publicKey"], "remove")
+        assert "a: peers do not have its key" in vpn.findings()
+    eventually(lambda: vpn.findings() == {}, SETTLED, "the node repairs it")
+
+
+def test_a_path_that_loses_large_packets(vpn: Cli, hosts: Hosts) -> None:
+    nft(hosts, "add table inet narrow; add chain inet narrow out { type filter hook output priority 0; }")
+    nft(hosts, "add rule inet narrow out udp dport 51820 meta length > 1300 drop")
+    try:
+        found = vpn.findings()
+    finally:
+        nft(hosts, "delete table inet narrow")
+    assert "a - b: large packets are lost" in found, found
+    largest = int(found["a - b: large packets are lost"].split()[0])
+    assert 1300 - 80 < largest <= 1300 - 60  # WireGuard, UDP and IPv4 take 60, and it pads to 16
+
+
+def nft(hosts: Hosts, commands: str) -> None:
+    hosts.out("itst-b", "nft", commands)
+
+
+def test_a_node_that_hands_on_nothing(vpn: Cli, hosts: Hosts) -> None:
+    forward(hosts, "itst-b", on=False)
+    try:
+        assert "b: it hands on no packets" in vpn.findings()
+    finally:
+        forward(hosts, "itst-b", on=True)
+
+
+def forward(hosts: Hosts, name: str, *, on: bool) -> None:
+    process = str(hosts.get(name).attrs["State"]["Pid"])
+    setting = f"net.ipv4.ip_forward={int(on)}"
+    subprocess.run(["nsenter", "-t", process, "-n", "sysctl", "-q", "-w", setting], check=True)
+
+
+def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.json"
+    file.write_text('{"nodes": {}}')
+    for name in ("status", "doctor", "graph"):
+        done = Cli(file).run(name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "fix: run `pulumi up` once with this version" in done.stderr
+
+
+# --- logs
+
+
+def test_logs_of_everything_are_merged_by_time(vpn: Cli, hosts: Hosts) -> None:
+    mark = secrets.token_hex(8)
+    for name in ("itst-b", "itst-a", "itst-config"):
+        hosts.out(name, "sh", "-c", f"echo {mark} >/proc/1/fd/1")
+    lines = [json.loads(line) for line in vpn.run("logs", "--since", "1m", "--json").stdout.splitlines()]
+    assert [line["name"] for line in lines if line["text"] == mark] == ["b", "a", "config"]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    named = [line.split()[1:] for line in vpn.run("logs", "a", "itst-b").stdout.splitlines()]
+    assert [line for line in named if mark in line] == [["b", mark], ["a", mark]]
+    assert {line[0] for line in named} == {"a", "b"}
+    assert len(vpn.run("logs", "a", "--tail", "1").stdout.splitlines()) == 1
+
+
+def test_logs_that_are_followed(vpn: Cli, hosts: Hosts) -> None:
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    hosts.out("itst-a", "sh", "-c", f"echo {first} >/proc/1/fd/1")
+    with subprocess.Popen(
+        vpn.command("logs", "a", "b", "--follow", "--json"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            assert any(first in line for line in iter(process.stdout.readline, ""))
+            hosts.get("itst-b").restart(timeout=1)
+            hosts.out("itst-b", "sh", "-c", f"echo {second} >/proc/1/fd/1")
+            told = [json.loads(line) for line in until(process.stdout, second)]
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert {"node starts"} <= {line["text"].partition(" ")[2] for line in told}, "a restart does not end it"
+    assert not [line for line in told if line["text"] == first], "nothing is told twice"
+
+
+def until(lines: IO[str], mark: str) -> Iterator[str]:
+    for line in iter(lines.readline, ""):
+        yield line
+        if mark in line:
+            return
+
+
+def test_logs_of_nobody(vpn: Cli) -> None:
+    done = vpn.run("logs", "d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no d in the mesh" in done.stderr
+
+
+# --- the bundle
+
+
+def test_a_bundle_holds_no_secret(
+    vpn: Cli, stack: Stack, hosts: Hosts, outputs: dict[str, Any], tmp_path: Path
+) -> None:
+    """Canaries in a log: secrets of the state, and others that only look like some."""
+    resources = (stack.api.export_stack().deployment or {})["resources"]
+    (seed,) = [
+        json.loads(one["outputs"]["result"]["plaintext"]) for one in resources if "RandomPassword" in one["type"]
+    ]
+    known = [seed, KeyRing(seed=seed, mesh="itst").preshared_key("a", "b", 1).base64()]
+    other = [b64encode(secrets.token_bytes(31) + b"x").decode(), secrets.token_hex(12), secrets.token_hex(11)]
+    said = f"{known[0]} <{known[1]}> key: {other[0]}, password={other[1]} http://me:{other[2]}@db/"
+    hosts.out("itst-b", "sh", "-c", f"echo '{said}' >/proc/1/fd/1")
+    texts = bundle(vpn.command("bundle", "-o", str(tmp_path / "by-mesh.tar.gz")), {}, tmp_path / "by-mesh.tar.gz")
+    assert_clean(texts, [*known[1:], *other])
+    by_stack = [str(VPN), "bundle", "--stack", "itst", "-o", str(tmp_path / "by-stack.tar.gz")]
+    texts = bundle(by_stack, stack.variables, tmp_path / "by-stack.tar.gz")
+    assert_clean(texts, [*known, *other])
+    (log,) = [text for name, text in texts.items() if name.endswith("local/b/log.txt")]
+    assert f"{REMOVED} <{REMOVED}> key: {REMOVED}, password={REMOVED} http://{REMOVED}@db/" in log
+    looks = next(text for name, text in texts.items() if name.endswith("local/a/looks.txt"))
+    for text in (outputs["nodes"]["b"]["publicKey"], "latest handshake", "table inet dstack_vpn", "10.96.0.1"):
+        assert text in looks, "what helps is still there"
+
+
+def bundle(command: list[str], env: Mapping[str, str], file: Path) -> dict[str, str]:
+    """Have one made, and read it."""
+    subprocess.run(command, check=True, timeout=SETTLED, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as tar:
+        return {one.name: (tar.extractfile(one) or io.BytesIO()).read().decode() for one in tar}
+
+
+def assert_clean(texts: Mapping[str, str], canaries: Sequence[str]) -> None:
+    names = {name.removeprefix("vpn-bundle/") for name in texts}
+    assert {"outputs.json", "status.json", "doctor.json", "versions.json", "local/chain/log.txt"} <= names
+    found = [name for name, text in texts.items() for canary in canaries if canary in text]
+    assert found == []

@@ -1,0 +1,256 @@
+"""A picture of the mesh as it is, as SVG and for Mermaid and Graphviz. The same mesh gives the same picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import cos, pi, sin
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from vpn.model.status import TCP, UDP, Node, Status, natural
+
+UP, DOWN = "up", "down"
+LETTER, LINE = 8, 22  # width and height of text, like all lengths in pixels
+MARGIN = 24
+DOT = 7
+LEAST_RADIUS = 130
+NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
+LEGEND = ((UP, UDP, "UDP"), (UP, TCP, "TCP"), (DOWN, UDP, "down"))
+# Colours that are told apart on both grounds; who sees none has dashes for TCP, dots for what is down, and crosses.
+STYLE = """\
+text { font: 14px system-ui, sans-serif; fill: #1f2328 }
+.ground { fill: #ffffff }
+.host { fill: #656d76; font-size: 12px }
+.up { stroke: #1a7f37 }
+.down { stroke: #cf222e }
+line { stroke-width: 1.5 }
+line.tcp { stroke-dasharray: 7 4 }
+line.down { stroke-dasharray: 1.5 4 }
+circle.up { fill: #1a7f37 }
+circle.down { fill: #cf222e }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 }
+  .ground { fill: #0d1117 }
+  .host { fill: #8d96a0 }
+  .up { stroke: #3fb950 }
+  .down { stroke: #f85149 }
+  circle.up { fill: #3fb950 }
+  circle.down { fill: #f85149 }
+}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vertex:
+    """A node."""
+
+    name: str
+    host: str
+    health: str
+    """up or down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """A tunnel."""
+
+    one: str
+    other: str
+    transport: str
+    """udp or tcp; empty when nothing goes."""
+    health: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagram:
+    """What is drawn: the nodes, those of a host one after another, and the tunnels."""
+
+    vertices: tuple[Vertex, ...]
+    edges: tuple[Edge, ...]
+
+
+def of(nodes: Mapping[str, Mapping[str, Any]], status: Status) -> Diagram:
+    """The mesh of the outputs' nodes as it is by its status."""
+    seen = {node.name: node for node in status.nodes}
+    vertices = [Vertex(name=one.name, host=one.host, health=_node_health(one)) for one in status.nodes]
+    pairs = sorted({tuple(sorted((name, peer))) for name, node in nodes.items() for peer in node["peers"]})
+    return Diagram(
+        vertices=tuple(sorted(vertices, key=lambda one: (natural(one.host), natural(one.name)))),
+        edges=tuple(_edge(seen[one], seen[other]) for one, other in pairs),
+    )
+
+
+def _node_health(node: Node) -> str:
+    """Of the node itself: that of its tunnels is theirs."""
+    return DOWN if node.own_trouble else UP
+
+
+def _edge(one: Node, other: Node) -> Edge:
+    """A tunnel is up when both ends are, and all that tell of it say so; it is over TCP when one end's packets are."""
+    told = [peer for node, end in ((one, other), (other, one)) for peer in node.peers if peer.name == end.name]
+    lost = not told or any(peer.trouble for peer in told) or DOWN in (_node_health(one), _node_health(other))
+    ways = {peer.transport for peer in told} - {""}
+    transport = TCP if TCP in ways else UDP if ways else ""
+    return Edge(one=one.name, other=other.name, transport=transport, health=DOWN if lost else UP)
+
+
+# --- Mermaid
+
+
+def mermaid(diagram: Diagram) -> str:
+    """A flowchart, hosts as subgraphs (Mermaid, flowchart syntax)."""
+    ids = {one.name: f"n{number}" for number, one in enumerate(diagram.vertices)}
+    lines = ["flowchart LR"]
+    for number, (host, vertices) in enumerate(_hosts(diagram)):
+        lines += [f'  subgraph h{number}["{_entities(host)}"]']
+        lines += [f'    {ids[one.name]}["{_entities(_label(one))}"]:::{one.health}' for one in vertices]
+        lines += ["  end"]
+    for one in diagram.edges:
+        arrow = "-.-" if one.transport == TCP else "---"
+        lines.append(f'  {ids[one.one]} {arrow}|"{_way(one)}"| {ids[one.other]}')
+    down = [str(number) for number, one in enumerate(diagram.edges) if one.health == DOWN]
+    if down:
+        lines.append(f"  linkStyle {','.join(down)} stroke:#cf222e")
+    lines += ["  classDef up stroke:#1a7f37", "  classDef down stroke:#cf222e"]
+    return "\n".join(lines) + "\n"
+
+
+def _entities(text: str) -> str:
+    """Text as Mermaid takes it between quotes."""
+    return escape(text, {'"': "#quot;"})
+
+
+# --- Graphviz
+
+
+def dot(diagram: Diagram) -> str:
+    """An undirected graph, hosts as clusters (Graphviz, DOT language)."""
+    lines = ["graph mesh {", "  node [shape=box, style=rounded];"]
+    for number, (host, vertices) in enumerate(_hosts(diagram)):
+        lines += [f"  subgraph cluster_{number} {{", f"    label={_quoted(host)};"]
+        lines += [
+            f"    {_quoted(one.name)} [label={_quoted(_label(one))}, color={_colour(one.health)}];" for one in vertices
+        ]
+        lines.append("  }")
+    for one in diagram.edges:
+        style = "dashed" if one.transport == TCP else "solid"
+        ends = f"{_quoted(one.one)} -- {_quoted(one.other)}"
+        lines.append(f"  {ends} [label={_quoted(_way(one))}, style={style}, color={_colour(one.health)}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _colour(health: str) -> str:
+    return '"#1a7f37"' if health == UP else '"#cf222e"'
+
+
+def _hosts(diagram: Diagram) -> Iterator[tuple[str, list[Vertex]]]:
+    for host, vertices in groupby(diagram.vertices, key=lambda one: one.host):
+        yield host, list(vertices)
+
+
+def _label(vertex: Vertex) -> str:
+    return vertex.name if vertex.health == UP else f"✗ {vertex.name}"
+
+
+def _way(edge: Edge) -> str:
+    return DOWN if edge.health == DOWN else edge.transport.upper()
+
+
+# --- SVG
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a node is drawn: on a circle around the middle."""
+
+    x: float
+    y: float
+    angle: float
+
+
+def svg(diagram: Diagram) -> str:
+    """The nodes on a circle, those of a host side by side, on a light or a dark ground as the reader has it."""
+    radius = _radius(diagram)
+    side = _side(diagram, radius)
+    places = _places(diagram.vertices, radius, side / 2)
+    well = DOWN not in {one.health for one in diagram.vertices} | {one.health for one in diagram.edges}
+    title = f"{len(diagram.vertices)} nodes, {len(diagram.edges)} tunnels, {'all up' if well else 'not all up'}"
+    lines = [
+        f'<svg {NAMESPACE} viewBox="0 0 {side} {side}" role="img" aria-label={quoteattr(title)}>',
+        f"<title>{escape(title)}</title>",
+        f"<style>\n{STYLE}\n</style>",
+        f'<rect class="ground" width="{side}" height="{side}"/>',
+        *(_line(one, places) for one in sorted(diagram.edges, key=lambda edge: edge.health, reverse=True)),
+        *(text for one in diagram.vertices for text in _vertex(one, places[one.name], _several_hosts(diagram))),
+        *_legend(side),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _several_hosts(diagram: Diagram) -> bool:
+    return len({one.host for one in diagram.vertices}) > 1
+
+
+def _radius(diagram: Diagram) -> int:
+    """So that two lines of text have room between two nodes."""
+    return max(LEAST_RADIUS, round(_slots(diagram.vertices) * 2 * LINE / (2 * pi)))
+
+
+def _side(diagram: Diagram, radius: int) -> int:
+    longest = max((len(text) for one in diagram.vertices for text in (_label(one), one.host)), default=0)
+    return 2 * (radius + DOT + longest * LETTER + MARGIN)
+
+
+def _slots(vertices: Sequence[Vertex]) -> int:
+    """Places on the circle; between hosts one stays empty."""
+    hosts = len({one.host for one in vertices})
+    return len(vertices) + (hosts if hosts > 1 else 0)
+
+
+def _places(vertices: Sequence[Vertex], radius: float, middle: float) -> dict[str, _Place]:
+    slots, slot, host = _slots(vertices), 0, vertices[0].host if vertices else ""
+    places = {}
+    for one in vertices:
+        slot += one.host != host
+        host = one.host
+        angle = 2 * pi * slot / slots - pi / 2
+        places[one.name] = _Place(x=middle + radius * cos(angle), y=middle + radius * sin(angle), angle=angle)
+        slot += 1
+    return places
+
+
+def _line(edge: Edge, places: Mapping[str, _Place]) -> str:
+    one, other = places[edge.one], places[edge.other]
+    ends = f'x1="{one.x:.1f}" y1="{one.y:.1f}" x2="{other.x:.1f}" y2="{other.y:.1f}"'
+    told = escape(f"{edge.one} - {edge.other}: {_way(edge)}")
+    return f'<line class="{edge.health} {edge.transport or UDP}" {ends}><title>{told}</title></line>'
+
+
+def _vertex(vertex: Vertex, place: _Place, with_host: bool) -> Iterator[str]:  # noqa: FBT001 (one of two pictures)
+    yield f'<circle class="{vertex.health}" cx="{place.x:.1f}" cy="{place.y:.1f}" r="{DOT}"/>'
+    x, y = place.x + 2 * DOT * cos(place.angle), place.y + 2 * DOT * sin(place.angle)
+    anchor = _anchor(cos(place.angle))
+    down = 5 + (LINE / 2 * sin(place.angle) if anchor == "middle" else 0)
+    yield f'<text x="{x:.1f}" y="{y + down:.1f}" text-anchor="{anchor}">{escape(_label(vertex))}</text>'
+    if with_host:
+        beside = y + down + (-LINE * 0.7 if sin(place.angle) < 0 else LINE * 0.7)
+        yield f'<text class="host" x="{x:.1f}" y="{beside:.1f}" text-anchor="{anchor}">{escape(vertex.host)}</text>'
+
+
+def _anchor(cosine: float) -> str:
+    """Text runs away from the circle."""
+    if abs(cosine) < 0.2:  # noqa: PLR2004 (about the top or the bottom)
+        return "middle"
+    return "start" if cosine > 0 else "end"
+
+
+def _legend(side: float) -> Iterator[str]:
+    for number, (health, transport, text) in enumerate(LEGEND):
+        y = side - MARGIN / 2 - (len(LEGEND) - 1 - number) * LINE
+        yield f'<line class="{health} {transport}" x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"/>'
+        yield f'<text class="host" x="{MARGIN * 2 + DOT}" y="{y + 4:.0f}">{text}</text>'
