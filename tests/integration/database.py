@@ -113,14 +113,14 @@ class Database:
         return dict(json.loads(output)) if status == 0 and output else None  # the engine may return before it has read
 
     def primary(self) -> str:
-        """The node of the primary; fails when there is none, or more than one."""
-        (primary,) = [node for node, state in self.states().items() if state["role"] == "primary"]
+        """The node of the primary; fails when there is none, or more than one. Who is about to stop is none."""
+        (primary,) = [node for node, state in self.states().items() if _is_primary(state)]
         return primary
 
     def is_well(self) -> bool:
         """One primary, and all others stream from it on the same timeline and count for commits."""
         states = self.states().values()
-        primaries = [one for one in states if one["role"] == "primary" and one["state"] == "running"]
+        primaries = [one for one in states if _is_primary(one)]
         standbys = [one for one in states if one.get("replication_state") == "streaming" and one.get("quorum_standby")]
         same = {one.get("timeline") for one in states}
         return (len(primaries), len(standbys), len(same)) == (1, len(self.nodes) - 1, 1)
@@ -213,3 +213,7 @@ class Database:
             result = self.hosts.get(self.client).exec_run(["python3", "-c", program, *arguments], environment=secret)
             if result.output:  # else the engine returned before it had read what every program here prints
                 return int(result.exit_code), result.output.decode()
+
+
+def _is_primary(state: Mapping[str, Any]) -> bool:
+    return (state["role"], state["state"]) == ("primary", "running")
