@@ -71,7 +71,7 @@ export class Picture {
     set(group, { class: `node ${stateOf(node)}`, "aria-label": aboutNode(node), tabindex: 0, transform: `translate(${at.x} ${at.y})` });
     set(shape, { x: -at.size, y: -at.size, width: 2 * at.size, height: 2 * at.size, rx: node.up ? at.size : 0 });
     set(name, at.label);
-    set(where, { y: at.size + 36 });
+    set(where, at.where);
     return key;
   }
 
@@ -98,7 +98,13 @@ function place(number, count) {
   const size = Math.round(Math.max(SIZES.least, Math.min(SIZES.most, 400 / count)));
   const x = Math.round(CENTER.x + RADIUS.x * Math.cos(angle));
   const y = Math.round(CENTER.y + RADIUS.y * Math.sin(angle));
-  return { x, y, size, label: count > FEW ? outward(angle, size) : { x: 0, y: size + 20, transform: "", "text-anchor": "middle" } };
+  return { x, y, size, ...(count > FEW ? outward(angle, size) : aboveOrBelow(angle, size)) };
+}
+
+// Where fewer links pass.
+function aboveOrBelow(angle, size) {
+  const [name, where] = Math.sin(angle) < 0 ? [-size - 22, -size - 8] : [size + 20, size + 35];
+  return { label: { x: 0, y: name, transform: "", "text-anchor": "middle" }, where: { y: where } };
 }
 
 // The name of one of many reads away from the middle, and never upside down.
@@ -106,5 +112,6 @@ function outward(angle, size) {
   const left = Math.cos(angle) < 0;
   const degrees = Math.round((angle * 180) / Math.PI) + (left ? 180 : 0);
   const away = size + 6;
-  return { x: left ? -away : away, y: 4, transform: `rotate(${degrees})`, "text-anchor": left ? "end" : "start" };
+  const label = { x: left ? -away : away, y: 4, transform: `rotate(${degrees})`, "text-anchor": left ? "end" : "start" };
+  return { label, where: {} }; // which has no room
 }
