@@ -27,7 +27,7 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 line { stroke-width: 1.5 }
 line.tcp { stroke-dasharray: 7 4 }
 line.down { stroke-dasharray: 1.5 4 }
-.dense line.up { stroke-width: 0.6; opacity: 0.4 }
+.dense line.up:not(.key) { stroke-width: 0.6; opacity: 0.4 }
 circle.up { fill: #1a7f37 }
 circle.down { fill: #cf222e }
 @media (prefers-color-scheme: dark) {
@@ -255,5 +255,5 @@ def _anchor(cosine: float) -> str:
 def _legend(side: float) -> Iterator[str]:
     for number, (health, transport, text) in enumerate(LEGEND):
         y = side - MARGIN / 2 - (len(LEGEND) - 1 - number) * LINE
-        yield f'<line class="{health} {transport}" x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"/>'
+        yield f'<line class="key {health} {transport}" x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"/>'
         yield f'<text class="host" x="{MARGIN * 2 + DOT}" y="{y + 4:.0f}">{text}</text>'
