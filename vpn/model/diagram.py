@@ -255,5 +255,6 @@ def _anchor(cosine: float) -> str:
 def _legend(side: float) -> Iterator[str]:
     for number, (health, transport, text) in enumerate(LEGEND):
         y = side - MARGIN / 2 - (len(LEGEND) - 1 - number) * LINE
-        yield f'<line class="key {health} {transport}" x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"/>'
+        ends = f'x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"'
+        yield f'<line class="key {health} {transport}" {ends}/>'
         yield f'<text class="host" x="{MARGIN * 2 + DOT}" y="{y + 4:.0f}">{text}</text>'
