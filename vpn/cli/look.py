@@ -107,7 +107,7 @@ class _Look:
         return pool.submit(ask, running[name]["container"]) if name in running else None
 
     def _report(self, container: str) -> tuple[report.HostReport | None, str, float]:
-        """What the carrier knows, or why there is none, and by how much, at least, the host's clock is ahead of ours."""
+        """What the carrier knows, or why there is none, and how far, at least, the host's clock is ahead of ours."""
         asked = time.time()
         status, text = run(self.engine, container, "carrier", "report")
         answered = time.time()
@@ -138,7 +138,7 @@ class _Look:
 
 
 def skew(clock: float, asked: float, answered: float) -> float:
-    """By how many seconds a clock is ahead, at least; negative when it is behind: nobody knows when it was looked at."""
+    """Seconds by which a clock is ahead, at least; negative when it is behind. Nobody knows when it was looked at."""
     return max(clock - answered, 0.0) or min(clock - asked, 0.0)
 
 
