@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Vpn
-from vpn.cli import bundle, examine, logs
+from vpn.cli import bundle, examine, logs, look
 from vpn.cli.failure import CliError
 from vpn.cli.logs import Line, sources
 from vpn.cli.status import age_text, size
@@ -91,6 +91,11 @@ def test_why_a_container_does_not_run() -> None:
     assert found.said == "wg0 is\\x1b[2J not up", "it steers no terminal"
     assert examine.stopped({"Health": {"Log": log[:1]}}).said == ""
     assert examine.stopped({}).said == ""
+
+
+@pytest.mark.parametrize(("clock", "ahead"), [(99.5, -0.5), (100, 0), (101, 0), (102, 0), (104.5, 2.5)])
+def test_a_slow_answer_is_no_clock_that_differs(clock: float, ahead: float) -> None:
+    assert look.skew(clock, asked=100, answered=102) == ahead
 
 
 # --- logs

@@ -107,16 +107,16 @@ class _Look:
         return pool.submit(ask, running[name]["container"]) if name in running else None
 
     def _report(self, container: str) -> tuple[report.HostReport | None, str, float]:
-        """What the carrier knows, or why there is none, and how far the host's clock is ahead of ours."""
+        """What the carrier knows, or why there is none, and how far, at least, the host's clock is ahead of ours."""
         asked = time.time()
         status, text = run(self.engine, container, "carrier", "report")
-        middle = (asked + time.time()) / 2
+        answered = time.time()
         try:
             told = report.parse(text)
         except ValueError as error:
             reason = shown(text[:200]) or str(error) if status else str(error)
             return None, f"its config carrier tells nothing: {reason}", 0.0
-        return told, "", told.clock - middle
+        return told, "", skew(told.clock, asked, answered)
 
     def _gate(self, container: str) -> tuple[str, tuple[Member, ...]]:
         said, *lines = run(self.engine, container, "sh", "-c", GATE)[1].splitlines() or [""]
@@ -135,6 +135,11 @@ class _Look:
             )
         except (LookupError, TypeError, ValueError):
             return DatabaseFacts(complaint=f"tells nothing: {shown(text[:200])}")
+
+
+def skew(clock: float, asked: float, answered: float) -> float:
+    """Seconds by which a clock is ahead, at least; negative when it is behind. Nobody knows when it was looked at."""
+    return max(clock - answered, 0.0) or min(clock - asked, 0.0)
 
 
 def _member(row: Sequence[str]) -> Member:

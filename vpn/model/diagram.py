@@ -14,6 +14,7 @@ LETTER, LINE = 8, 22  # width and height of text, like all lengths in pixels
 MARGIN = 24
 DOT = 7
 LEAST_RADIUS = 130
+DENSE = 200  # lines: more hide each other, and what is down
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 LEGEND = ((UP, UDP, "UDP"), (UP, TCP, "TCP"), (DOWN, UDP, "down"))
 # Colours that are told apart on both grounds; who sees none has dashes for TCP, dots for what is down, and crosses.
@@ -26,6 +27,7 @@ text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 line { stroke-width: 1.5 }
 line.tcp { stroke-dasharray: 7 4 }
 line.down { stroke-dasharray: 1.5 4 }
+.dense line.up:not(.key) { stroke-width: 0.6; opacity: 0.4 }
 circle.up { fill: #1a7f37 }
 circle.down { fill: #cf222e }
 @media (prefers-color-scheme: dark) {
@@ -157,7 +159,7 @@ def _label(vertex: Vertex) -> str:
 
 
 def _way(edge: Edge) -> str:
-    return DOWN if edge.health == DOWN else edge.transport.upper()
+    return DOWN if edge.health == DOWN else edge.transport.upper() or "idle"
 
 
 # --- SVG
@@ -178,9 +180,10 @@ def svg(diagram: Diagram) -> str:
     side = _side(diagram, radius)
     places = _places(diagram.vertices, radius, side / 2)
     well = DOWN not in {one.health for one in diagram.vertices} | {one.health for one in diagram.edges}
+    box, density = f"0 0 {side} {side}", "dense" if len(diagram.edges) > DENSE else "sparse"
     title = f"{len(diagram.vertices)} nodes, {len(diagram.edges)} tunnels, {'all up' if well else 'not all up'}"
     lines = [
-        f'<svg {NAMESPACE} viewBox="0 0 {side} {side}" role="img" aria-label={quoteattr(title)}>',
+        f'<svg {NAMESPACE} class="{density}" viewBox="{box}" role="img" aria-label={quoteattr(title)}>',
         f"<title>{escape(title)}</title>",
         f"<style>\n{STYLE}\n</style>",
         f'<rect class="ground" width="{side}" height="{side}"/>',
@@ -244,7 +247,7 @@ def _vertex(vertex: Vertex, place: _Place, with_host: bool) -> Iterator[str]:  #
 
 def _anchor(cosine: float) -> str:
     """Text runs away from the circle."""
-    if abs(cosine) < 0.2:  # noqa: PLR2004 (about the top or the bottom)
+    if abs(cosine) < 0.1:  # noqa: PLR2004 (about the top or the bottom)
         return "middle"
     return "start" if cosine > 0 else "end"
 
@@ -252,5 +255,6 @@ def _anchor(cosine: float) -> str:
 def _legend(side: float) -> Iterator[str]:
     for number, (health, transport, text) in enumerate(LEGEND):
         y = side - MARGIN / 2 - (len(LEGEND) - 1 - number) * LINE
-        yield f'<line class="{health} {transport}" x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"/>'
+        ends = f'x1="{MARGIN / 2:.0f}" y1="{y:.0f}" x2="{MARGIN * 2}" y2="{y:.0f}"'
+        yield f'<line class="key {health} {transport}" {ends}/>'
         yield f'<text class="host" x="{MARGIN * 2 + DOT}" y="{y + 4:.0f}">{text}</text>'
