@@ -1,35 +1,35 @@
 """From the raw configuration to a checked `Topology`, or to one report of everything that is wrong with it."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any
 
 from vpn.model.access import AccessReader
-from vpn.model.addresses import assign, host, host_count
 from vpn.model.grants import broken
 from vpn.model.guest_check import GuestCheck, check_members, of_guests
-from vpn.model.hosts import HostReader, Reach
+from vpn.model.hosts import Host, HostReader, Reach
 from vpn.model.ingress import IngressReader
-from vpn.model.parts import PartsReader
+from vpn.model.parts import Parts, PartsReader
+from vpn.model.placing import (
+    MAX_PORT,
+    Assignment,
+    Entries,
+    Ranges,
+    check_newcomers,
+    fixed_numbers,
+    names_of,
+    nodes_at,
+    workloads_at,
+)
+from vpn.model.policy import Policy
 from vpn.model.policy_reader import PolicyReader
 from vpn.model.postgres_reader import check_places
-from vpn.model.reader import LABEL, LABEL_FIX, Reader, number_in
+from vpn.model.reader import LABEL, LABEL_FIX, Reader
 from vpn.model.shape import FULL, ShapeReader, tunnels
-from vpn.model.topology import (
-    CARRIER,
-    CHAIN,
-    GATE,
-    MOST_GENERATIONS,
-    SITE_PREFIX,
-    Node,
-    Topology,
-    Workload,
-    node_at,
-    proxy_name,
-)
+from vpn.model.topology import CARRIER, CHAIN, GATE, MOST_GENERATIONS, SITE_PREFIX, Node, Topology, proxy_name
 from vpn.model.transport import MIN_MTU, TransportReader
 
 TEXT_KEYS = ("name", "domain", "vpnRange", "underlayRange", "siteRange", "topology", "hub", "transport")
@@ -71,14 +71,9 @@ WORKLOAD_KEYS = ("name", "node", "image", "build", "command")
 
 PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 DOMAIN = re.compile(rf"(?=.{{1,189}}$){LABEL.pattern}(\.{LABEL.pattern})*")  # with a label before it 253 (RFC 1035)
-MAX_PORT = 65535
 UNDERLAY_MTU = 1500
 WIREGUARD_OVERHEAD = 60  # bytes over IPv4: IP 20, UDP 8, WireGuard 32 (WireGuard paper, 5.4.6)
 OWN_CONTAINERS = {CARRIER: "the config carrier", GATE: "the access gate", CHAIN: "the embedded chain"}  # <name>-<key>
-MOST_PROXIES = 60_000  # each node's relay has a UDP port for every other
-FIRST_WORKLOAD, LAST_WORKLOAD = 3, 254  # in a site: 1 is the gateway, 2 the node as Docker knows it
-
-Entries = Sequence[Mapping[str, Any]]
 
 
 def parse(
@@ -96,103 +91,100 @@ def parse(
     is what the last `up` said of the PostgreSQL cluster.
     Raises ConfigError with every mistake at once.
     """
-    raw = {**DEFAULTS, **raw}
-    reader = Reader(raw)
-    reader.check_keys("", raw, KEYS)
-    values = _plain_values(reader)
-    host_port = reader.number("hostPort", 0, MAX_PORT)
-    networks = {key: reader.network(key) for key in ("vpnRange", "underlayRange", "siteRange")}
-    node_entries, workload_entries = reader.entries("nodes", NODE_KEYS), reader.entries("workloads", WORKLOAD_KEYS)
-    access_reader = AccessReader.of(reader)
-    _check_ranges(reader, networks, access_reader)
-    _check_names(reader, node_entries, workload_entries)
-    _check_workloads(reader, node_entries, workload_entries)
-    _check_folders(reader, workload_entries, can_build)
-    names = list(dict.fromkeys(_names(node_entries)))
-    parts_reader = PartsReader.of(reader, names)
-    _check_container_names(reader, str(raw.get("name")), node_entries, workload_entries, parts_reader.own_names())
-    fixed = _fixed_numbers(reader, networks["vpnRange"], node_entries)
-    _check_newcomers(reader, node_entries, previous or {})
-    generations = _node_generations(reader, node_entries)
-    access = access_reader.access() if access_reader else None
-    proxy_port = reader.number("proxyPort", 0, MAX_PORT)
-    hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines or {}), node_entries)
-    has_guests = any(host.guest for host in hosts.values())
-    shape = ShapeReader(reader, hosts).shape()
-    places = _places(workload_entries) | parts_reader.places()
-    policy, expectations = PolicyReader(
-        reader=reader, nodes=names, workloads=places, own=parts_reader.own_names(), has_members=bool(access)
-    ).read()
-    parts = parts_reader.parts(hosts, cluster or {})
-    policy = replace(policy, own_pairs=parts.pairs(names))
-    talking = [pair for pair in combinations(names, 2) if policy.talk(*pair)]
-    reach = Reach(hosts=hosts, gateways=_with_gateway(node_entries))
-    relayed_links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
-    relayed = {name for link in relayed_links for name in (*link.between, *link.through)}
-    ingresses = IngressReader(reader).ingresses(node_entries, relayed) | of_guests(hosts, values["listen_port"])
-    if has_guests:
-        GuestCheck(reader, hosts).everything(networks, node_entries, workload_entries)
-    reader.stop_if_wrong("nodes", *networks)
-    vpn, underlay, sites = (network for network in networks.values() if network)
-    ranges = _Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=bool(relayed_links or proxy_port or has_guests))
-    nodes = _nodes(
-        reader,
-        ranges,
-        {"hostPort": host_port, "proxyPort": proxy_port},
-        _Assignment(_names(node_entries), fixed, previous or {}),
-    )
-    nodes = tuple(replace(node, key_generation=generations[node.name], host=hosts[node.name]) for node in nodes)
-    workloads = _workloads(reader, nodes, workload_entries, previous or {}, parts.numbers)
-    reader.stop_if_wrong()
-    topology = Topology(
-        **values,
-        vpn_range=ranges.vpn,
-        underlay_range=ranges.underlay,
-        site_range=ranges.sites,
-        nodes=nodes,
-        workloads=workloads,
-        policy=policy,
-        expectations=expectations,
-        access=access,
-        shape=shape,
-        relayed_links=relayed_links,
-        proxy_port=proxy_port,
-        ingresses=ingresses,
-        **parts.at({node.name: node.site for node in nodes}),
-    )
-    _check_whole(reader, topology, cluster or {})
-    return topology
+    reader = Reader({**DEFAULTS, **raw})
+    reader.check_keys("", reader.raw, KEYS)
+    draft = _Draft(reader, previous or {}, cluster or {})
+    draft.check(can_build)
+    return draft.topology(engines or {})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ranges:
-    vpn: IPv4Network
-    underlay: IPv4Network
-    sites: IPv4Network
-    proxies: bool
-    """Whether nodes have relays, which take the upper half of the underlay."""
+class _Draft:
+    """A configuration that is being read: every step notes what is wrong, and goes on while that makes sense."""
 
-    @property
-    def room(self) -> int:
-        """How many nodes fit; an underlay address is one above the VPN's, because the gateway comes first."""
-        sites = 1 << (SITE_PREFIX - self.sites.prefixlen)
-        underlay = (
-            min(self.underlay.num_addresses // 2 - 2, MOST_PROXIES) if self.proxies else host_count(self.underlay) - 1
+    def __init__(self, reader: Reader, previous: Mapping[str, str], cluster: Mapping[str, Any]) -> None:
+        self._reader, self._previous, self._cluster = reader, previous, cluster
+        self._values = _plain_values(reader)
+        self._ports = {key: reader.number(key, 0, MAX_PORT) for key in ("hostPort", "proxyPort")}
+        self._networks = {key: reader.network(key) for key in ("vpnRange", "underlayRange", "siteRange")}
+        self._nodes, self._workloads = reader.entries("nodes", NODE_KEYS), reader.entries("workloads", WORKLOAD_KEYS)
+        self._names = list(dict.fromkeys(names_of(self._nodes)))
+        self._access, self._parts = AccessReader.of(reader), PartsReader.of(reader, self._names)
+
+    def check(self, can_build: Callable[[str], bool]) -> None:
+        """What can be told of names and ranges alone."""
+        reader, nodes, workloads = self._reader, self._nodes, self._workloads
+        _check_ranges(reader, self._networks, self._access)
+        _check_names(reader, nodes, workloads)
+        _check_workloads(reader, nodes, workloads)
+        _check_folders(reader, workloads, can_build)
+        _check_container_names(reader, str(reader.raw.get("name")), nodes, workloads, self._parts.own_names())
+        check_newcomers(reader, nodes, self._previous)
+
+    def topology(self, engines: Mapping[str | None, str]) -> Topology:
+        """All of it. Raises ConfigError."""
+        reader = self._reader
+        fixed, generations = (
+            fixed_numbers(reader, self._networks["vpnRange"], self._nodes),
+            _node_generations(reader, self._nodes),
         )
-        return max(min(host_count(self.vpn), underlay, sites - 1), 0)
+        hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines), self._nodes)
+        who, parts = self._who(hosts)
+        ways = self._ways(hosts, who["policy"])
+        if has_guests := any(host.guest for host in hosts.values()):
+            GuestCheck(reader, hosts).everything(self._networks, self._nodes, self._workloads)
+        nodes = self._placed(fixed, has_relays=bool(ways["relayed_links"] or self._ports["proxyPort"] or has_guests))
+        nodes = tuple(replace(node, key_generation=generations[node.name], host=hosts[node.name]) for node in nodes)
+        workloads = workloads_at(reader, nodes, self._workloads, self._previous, parts.numbers)
+        reader.stop_if_wrong()
+        sites = parts.at({node.name: node.site for node in nodes})
+        topology = Topology(nodes=nodes, workloads=workloads, **self._values, **self._ranges(), **who, **ways, **sites)
+        self._check_whole(topology)
+        return topology
 
+    def _who(self, hosts: Mapping[str, Host]) -> tuple[dict[str, Any], Parts]:
+        """Who may talk to whom, and what the mesh itself has at the sites."""
+        reader = PolicyReader(
+            reader=self._reader,
+            nodes=self._names,
+            workloads=_places(self._workloads) | self._parts.places(),
+            own=self._parts.own_names(),
+            has_members=bool(self._access),
+        )
+        access = self._access.access() if self._access else None
+        policy, expectations = reader.read()
+        parts = self._parts.parts(hosts, self._cluster)
+        policy = replace(policy, own_pairs=parts.pairs(self._names))
+        return {"policy": policy, "expectations": expectations, "access": access}, parts
 
-@dataclass(frozen=True)
-class _Assignment:
-    """Who wants a number, and which."""
+    def _ways(self, hosts: Mapping[str, Host], policy: Policy) -> dict[str, Any]:
+        """How packets go from node to node."""
+        reader, values = self._reader, self._values
+        shape = ShapeReader(reader, hosts).shape()
+        talking = [pair for pair in combinations(self._names, 2) if policy.talk(*pair)]
+        reach = Reach(hosts=hosts, gateways=_with_gateway(self._nodes))
+        links = TransportReader(reader, reach).links(tunnels(shape, talking), values["mtu"])
+        relayed = {name for link in links for name in (*link.between, *link.through)}
+        ingresses = IngressReader(reader).ingresses(self._nodes, relayed) | of_guests(hosts, values["listen_port"])
+        proxy_port = self._ports["proxyPort"]
+        return {"shape": shape, "relayed_links": links, "ingresses": ingresses, "proxy_port": proxy_port}
 
-    names: Sequence[str]
-    fixed: Mapping[str, int]
-    previous: Mapping[str, str]
+    def _placed(self, fixed: Mapping[str, int], *, has_relays: bool) -> tuple[Node, ...]:
+        self._reader.stop_if_wrong("nodes", *self._networks)
+        vpn, underlay, sites = (network for network in self._networks.values() if network)
+        ranges = Ranges(vpn=vpn, underlay=underlay, sites=sites, proxies=has_relays)
+        return nodes_at(self._reader, ranges, self._ports, Assignment(names_of(self._nodes), fixed, self._previous))
 
-    def within(self, network: IPv4Network, usable: range) -> dict[str, int]:
-        before = {name: number_in(network, address) for name, address in self.previous.items()}
-        return assign(self.names, self.fixed, {name: number for name, number in before.items() if number}, usable)
+    def _ranges(self) -> dict[str, Any]:
+        vpn, underlay, sites = self._networks.values()
+        return {"vpn_range": vpn, "underlay_range": underlay, "site_range": sites}
+
+    def _check_whole(self, topology: Topology) -> None:
+        reader = self._reader
+        _check_published(reader, topology)
+        check_members(reader, topology)
+        _check_expectations(reader, topology)
+        check_places(reader, topology.postgres, self._cluster.get("addresses", {}))
+        reader.stop_if_wrong()
 
 
 def _places(workloads: Entries) -> dict[str, str]:
@@ -202,14 +194,6 @@ def _places(workloads: Entries) -> dict[str, str]:
 
 def _with_gateway(nodes: Entries) -> frozenset[str]:
     return frozenset(str(entry.get("name")) for entry in nodes if entry.get("ingress") is not None)
-
-
-def _check_whole(reader: Reader, topology: Topology, cluster: Mapping[str, Any]) -> None:
-    _check_published(reader, topology)
-    check_members(reader, topology)
-    _check_expectations(reader, topology)
-    check_places(reader, topology.postgres, cluster.get("addresses", {}))
-    reader.stop_if_wrong()
 
 
 def _check_expectations(reader: Reader, topology: Topology) -> None:
@@ -239,10 +223,6 @@ def _check_published(reader: Reader, topology: Topology) -> None:
     if topology.access and topology.access.embedded and len(topology.engines) > 1:
         fix = "set access.rpcUrl and access.contractAddress: a gate on every host asks a real chain"
         reader.wrong("access.rpcUrl", None, "is missing: the embedded chain answers on one host only", fix)
-
-
-def _names(entries: Entries) -> list[str]:
-    return [str(entry.get("name")) for entry in entries]
 
 
 def _plain_values(reader: Reader) -> dict[str, Any]:
@@ -286,32 +266,18 @@ def _check_container_names(
 ) -> None:
     """Workloads bear their own name, nodes and what serves them one with the mesh's prefix."""
     fix = "choose another name"
-    own = OWN_CONTAINERS | of_parts | {proxy_name(name): f"the relay of {name}" for name in _names(nodes)}
-    for index, name in enumerate(_names(nodes)):
+    own = OWN_CONTAINERS | of_parts | {proxy_name(name): f"the relay of {name}" for name in names_of(nodes)}
+    for index, name in enumerate(names_of(nodes)):
         if name in own:
             reader.wrong(f"nodes[{index}].name", name, f"would share {prefix}-{name} with {own[name]}", fix)
-    taken = {f"{prefix}-{name}" for name in (*own, *_names(nodes))} | of_parts.keys()
-    for index, name in enumerate(_names(workloads)):
+    taken = {f"{prefix}-{name}" for name in (*own, *names_of(nodes))} | of_parts.keys()
+    for index, name in enumerate(names_of(workloads)):
         if name in taken:
             reader.wrong(f"workloads[{index}].name", name, "is the name of a container of the mesh itself", fix)
 
 
-def _check_newcomers(reader: Reader, entries: Entries, previous: Mapping[str, str]) -> None:
-    """Nobody is moved: an address that a node has is given to another only when that node is told where to go."""
-    keep = {previous[str(entry.get("name"))]: entry.get("name") for entry in entries if _stays(entry, previous)}
-    for index, entry in enumerate(entries):
-        owner = keep.get(str(entry.get("address")))
-        if owner is not None and owner != entry.get("name"):
-            fix = f"choose another, or give {owner} an address of its own"
-            reader.wrong(f"nodes[{index}].address", entry.get("address"), f"is the address of {owner}", fix)
-
-
-def _stays(entry: Mapping[str, Any], previous: Mapping[str, str]) -> bool:
-    return entry.get("address") is None and str(entry.get("name")) in previous
-
-
 def _check_workloads(reader: Reader, nodes: Entries, workloads: Entries) -> None:
-    names = _names(nodes)
+    names = names_of(nodes)
     for index, entry in enumerate(workloads):
         path = f"workloads[{index}]"
         if entry.get("node") not in names:
@@ -332,23 +298,6 @@ def _check_folders(reader: Reader, workloads: Entries, can_build: Callable[[str]
             reader.wrong(f"workloads[{index}].build", folder, "is no folder with a Dockerfile", fix)
 
 
-def _fixed_numbers(reader: Reader, vpn: IPv4Network | None, entries: Entries) -> dict[str, int]:
-    fixed: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        path, value = f"nodes[{index}].address", entry.get("address")
-        if value is None or vpn is None:
-            continue
-        number = number_in(vpn, value)
-        owner = next((name for name, other in fixed.items() if other == number), None)
-        if number is None:
-            reader.wrong(path, value, f"is not a host of vpnRange {vpn}", "leave it out, or choose one of that range")
-        elif owner:
-            reader.wrong(path, value, f"is the address of {owner}", "leave it out, or choose another")
-        else:
-            fixed[str(entry.get("name"))] = number
-    return fixed
-
-
 def _node_generations(reader: Reader, entries: Entries) -> dict[str, int]:
     found: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -358,58 +307,3 @@ def _node_generations(reader: Reader, entries: Entries) -> dict[str, int]:
             reader.wrong(f"nodes[{index}].keyGeneration", value, reason, fix)
         found[str(entry.get("name"))] = value
     return found
-
-
-def _nodes(reader: Reader, ranges: _Ranges, first_ports: Mapping[str, int], wanted: _Assignment) -> tuple[Node, ...]:
-    try:
-        numbers = wanted.within(ranges.vpn, range(1, ranges.room + 1))
-    except ValueError:
-        reader.wrong("nodes", len(wanted.names), f"are more than the {ranges.room} that fit", "widen the ranges")
-        return ()
-    for index, (name, number) in enumerate(numbers.items()):
-        _check_number(reader, ranges, f"nodes[{index}].address", number)
-        for key, port in first_ports.items():
-            if port and port + number - 1 > MAX_PORT:
-                reader.wrong(key, port, f"leaves no port for {name}", "start lower, or use 0 to publish none")
-    reader.stop_if_wrong("nodes")
-    return tuple(_node(ranges, first_ports["hostPort"], name, number) for name, number in numbers.items())
-
-
-def _check_number(reader: Reader, ranges: _Ranges, path: str, number: int) -> None:
-    if number > ranges.room:
-        address = str(host(ranges.vpn, number))
-        reason = f"is number {number} of its range, but siteRange and underlayRange have room for {ranges.room}"
-        reader.wrong(path, address, reason, "choose a lower address, or widen siteRange and underlayRange")
-
-
-def _node(ranges: _Ranges, host_port: int, name: str, number: int) -> Node:
-    address = host(ranges.vpn, number)
-    return node_at(name, address, (ranges.vpn, ranges.underlay, ranges.sites), first_port=host_port or None)
-
-
-def _workloads(
-    reader: Reader, nodes: Sequence[Node], entries: Entries, previous: Mapping[str, str], reserved: Sequence[int]
-) -> tuple[Workload, ...]:
-    reader.stop_if_wrong("nodes", "workloads")
-    usable = range(FIRST_WORKLOAD, min([*reserved, LAST_WORKLOAD + 1]))
-    numbers: dict[str, int] = {}
-    for node in nodes:
-        names = _names([entry for entry in entries if entry["node"] == node.name])
-        try:
-            numbers |= _Assignment(names, {}, previous).within(node.site, usable)
-        except ValueError:
-            reader.wrong("workloads", len(names), f"are more than fit at {node.name} ({node.site})", "use another node")
-    reader.stop_if_wrong("workloads")
-    sites = {node.name: node.site for node in nodes}
-    return tuple(_workload(entry, sites[entry["node"]], numbers[entry["name"]]) for entry in entries)
-
-
-def _workload(entry: Mapping[str, Any], site: IPv4Network, number: int) -> Workload:
-    return Workload(
-        name=entry["name"],
-        node=entry["node"],
-        address=host(site, number),
-        image=entry.get("image"),
-        build=entry.get("build"),
-        command=tuple(entry.get("command", [])),
-    )
