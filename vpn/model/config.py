@@ -123,10 +123,8 @@ class _Draft:
     def topology(self, engines: Mapping[str | None, str]) -> Topology:
         """All of it. Raises ConfigError."""
         reader = self._reader
-        fixed, generations = (
-            fixed_numbers(reader, self._networks["vpnRange"], self._nodes),
-            _node_generations(reader, self._nodes),
-        )
+        fixed = fixed_numbers(reader, self._networks["vpnRange"], self._nodes)
+        generations = _node_generations(reader, self._nodes)
         hosts = HostReader(reader).by_node(HostReader(reader).hosts(engines), self._nodes)
         who, parts = self._who(hosts)
         ways = self._ways(hosts, who["policy"])

@@ -200,10 +200,8 @@ class PostgresReader:
         return Backups(node=node, every=every, full_every=full_every, keep=reader.number("keep", 1, MOST_KEPT))
 
     def _generation(self, before: Mapping[str, Any], *, has_backups: bool) -> int:
-        generation, known = (
-            self.reader.number("generation", 1, MOST_GENERATIONS),
-            int(before.get("generation", MOST_GENERATIONS)),
-        )
+        generation = self.reader.number("generation", 1, MOST_GENERATIONS)
+        known = int(before.get("generation", MOST_GENERATIONS))
         if generation > 1 and not has_backups:
             reason, fix = "begins with the backups of the one before, and there are none", "set backups.node, too"
             self.reader.wrong("generation", generation, reason, fix)
