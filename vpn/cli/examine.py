@@ -146,7 +146,6 @@ def stopped(state: Mapping[str, Any]) -> Stopped:
     log = ((state.get("Health") or {}).get("Log") or [{}])[-1]
     return Stopped(
         error=state.get("Error", ""),
-        status=state.get("ExitCode", 0),
         out_of_memory=state.get("OOMKilled", False),
         said=shown(log.get("Output", "").strip()[:MOST_SHOWN]) if log.get("ExitCode") else "",
     )
