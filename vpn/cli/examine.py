@@ -62,7 +62,8 @@ def checkup(outputs: Outputs) -> Checkup:
         facts=facts,
         probes={name: probe for one in found for name, probe in one.probes.items()},
         stopped={place: why for one in found for place, why in one.stopped.items()},
-        versions=tools() | {f"engine {name}": one.version for name, one in zip(hosts, found, strict=True)},
+        versions=tools()
+        | {f"engine {name}": one.version for name, one in zip(hosts, found, strict=True) if one.version},
     )
 
 
@@ -89,6 +90,12 @@ class _Examination:
     seen: Mapping[str, Seen]
 
     def result(self) -> _Found:
+        try:
+            return self._result()
+        except (docker.errors.DockerException, OSError):
+            return _Found(probes={}, stopped={}, version="")  # it answered a second ago; what it told then is there
+
+    def _result(self) -> _Found:
         entries = [one for one in self.outputs["containers"] if one["host"] == self.host.name]
         nodes = [one for one in entries if one["kind"] == "node" and look.is_running(self.seen, one)]
         with connected(self.host, SECONDS) as engine, ThreadPoolExecutor(AT_ONCE) as pool:
