@@ -44,6 +44,7 @@ LOOKS = (
     "cat /etc/wireguard/node.env /etc/wireguard/hosts /etc/wireguard/report",
     "cat /proc/uptime /proc/loadavg /proc/meminfo",
 )
+EACH = 'for one; do echo "$ $one"; $one 2>&1; echo; done'
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .tar.gz that is not there yet.")]
 Texts = dict[str, str]
 
@@ -109,7 +110,7 @@ def _container(engine: Engine, entry: Mapping[str, Any]) -> Iterator[tuple[str, 
         said = engine.logs(container, timestamps=True, tail=TAIL)
         yield f"{name}/log.txt", said.decode(errors="replace")
         if entry["kind"] == "node":
-            yield f"{name}/looks.txt", "\n".join(_looks(engine, container))
+            yield f"{name}/looks.txt", look.run(engine, container, "sh", "-c", EACH, "sh", *LOOKS)[1]
     except docker.errors.APIError as error:
         yield f"{name}/error.txt", f"{error}\n"
 
@@ -119,12 +120,6 @@ def without_values(inspected: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(inspected["Config"])
     config["Env"] = [f"{one.partition('=')[0]}={REMOVED}" for one in config.get("Env") or []]
     return {**inspected, "Config": config}
-
-
-def _looks(engine: Engine, container: str) -> Iterator[str]:
-    for one in LOOKS:
-        yield f"$ {one}"
-        yield look.run(engine, container, *one.split())[1]
 
 
 def _json(value: Any) -> str:

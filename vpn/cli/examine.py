@@ -62,7 +62,8 @@ def checkup(outputs: Outputs) -> Checkup:
         facts=facts,
         probes={name: probe for one in found for name, probe in one.probes.items()},
         stopped={place: why for one in found for place, why in one.stopped.items()},
-        versions=tools() | {f"engine {name}": one.version for name, one in zip(hosts, found, strict=True)},
+        versions=tools()
+        | {f"engine {name}": one.version for name, one in zip(hosts, found, strict=True) if one.version},
     )
 
 
@@ -89,6 +90,12 @@ class _Examination:
     seen: Mapping[str, Seen]
 
     def result(self) -> _Found:
+        try:
+            return self._result()
+        except (docker.errors.DockerException, OSError):
+            return _Found(probes={}, stopped={}, version="")  # it answered a second ago; what it told then is there
+
+    def _result(self) -> _Found:
         entries = [one for one in self.outputs["containers"] if one["host"] == self.host.name]
         nodes = [one for one in entries if one["kind"] == "node" and look.is_running(self.seen, one)]
         with connected(self.host, SECONDS) as engine, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -146,7 +153,6 @@ def stopped(state: Mapping[str, Any]) -> Stopped:
     log = ((state.get("Health") or {}).get("Log") or [{}])[-1]
     return Stopped(
         error=state.get("Error", ""),
-        status=state.get("ExitCode", 0),
         out_of_memory=state.get("OOMKilled", False),
         said=shown(log.get("Output", "").strip()[:MOST_SHOWN]) if log.get("ExitCode") else "",
     )

@@ -49,8 +49,6 @@ class Stopped:
     """Why a container does not run well, as its engine tells."""
 
     error: str = ""
-    status: int = 0
-    """Exit status."""
     out_of_memory: bool = False
     said: str = ""
     """By its health check, when that failed last."""
