@@ -101,6 +101,15 @@ def test_a_slow_answer_is_no_clock_that_differs(clock: float, ahead: float) -> N
 # --- logs
 
 
+def test_what_an_endpoint_says_through_the_gate_makes_no_member_and_steers_no_terminal() -> None:
+    key, owner = "k" * 43 + "=", "0x" + "a" * 40
+    forged = f"failed: \x1b[2J\n# members\n8 {key} 10.96.0.8 {owner}\nfour words of it\n"
+    said, members = look.told_by_gate(f"{forged}# members\n7 {key} 10.96.0.7 {owner}\n")
+    assert said.startswith("failed: \\x1b[2J\\n")
+    assert [(one.token, one.address) for one in members] == [(7, "10.96.0.7")]
+    assert look.told_by_gate("OCI runtime exec failed") == ("OCI runtime exec failed", ())
+
+
 def test_lines_of_a_log_steer_no_terminal() -> None:
     lines = list(logs.read("a", "2026-11-25T15:00:00.000000001Z one\n2026-11-25T15:00:00.000000002Z \x1b[2Jtwo\n"))
     assert lines[0] == Line("2026-11-25T15:00:00.000000001Z", "a", "one")

@@ -87,6 +87,21 @@ def state(hosts: Hosts) -> list[str]:
     return [hosts.run("it-b", *look.split())[1] for look in looks]
 
 
+def test_a_report_that_cannot_be_written_ends_no_tunnel(mesh: Stack, hosts: Hosts) -> None:
+    """As when the disk is full: nothing can be made in the config volume."""
+    before = hosts.ids("it-a")
+    hosts.out("it-a", "mkdir", "/etc/wireguard/.report.new")  # where the draft would be
+    try:
+        for _ in range(2):
+            hosts.out("it-a", "touch", "/etc/wireguard/asked")
+            eventually(lambda: hosts.run("it-a", "test", "-e", "/etc/wireguard/asked")[0] == 1, 10, "another pass")
+        eventually(lambda: hosts.run("it-a", "health")[0] == 0, 10, mesh.name)
+        assert hosts.page("it-client", "it-server") is not None
+    finally:
+        hosts.run("it-a", "rmdir", "/etc/wireguard/.report.new")
+    assert hosts.ids("it-a") == before
+
+
 def test_a_corrupt_config_is_refused_and_delivered_anew(mesh: Stack, hosts: Hosts) -> None:
     carrier = hosts.get("it-config")
     carrier.stop(timeout=1)

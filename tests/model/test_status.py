@@ -192,6 +192,13 @@ def test_the_members_of_a_cluster(roles: tuple[str, ...], troubles: tuple[str, .
     assert [one.role for one in found.databases] == list(roles)
 
 
+def test_a_member_that_is_paused_is_not_well() -> None:
+    mesh = told(CLUSTER)
+    facts = on_host(seen(mesh), databases=databases("primary", "replica", "replica"))
+    paused = with_container(facts, "wireguard-postgres-b", Seen(state="paused", status="Up 1 hour (Paused)"))
+    assert [one.trouble for one in status(mesh, paused).databases] == ["", "the container is paused", ""]
+
+
 def test_the_lag_is_the_primarys_word() -> None:
     mesh = told(CLUSTER)
     found = status(mesh, on_host(seen(mesh), databases=databases("primary", "replica", "replica")))

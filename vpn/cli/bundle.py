@@ -25,6 +25,7 @@ from vpn.model.doctor import examine as findings
 from vpn.model.facts import Outputs
 from vpn.model.hosts import Host
 from vpn.model.redaction import REMOVED, Redaction, strings, tokens
+from vpn.model.untrusted import shown
 
 SECONDS = 60  # for an answer of an engine
 TAIL = 2000  # lines of each log
@@ -156,6 +157,9 @@ def _delivered(outputs: Outputs, host: Host) -> set[str]:
             for carrier in carriers:
                 packed, _ = engine.get_archive(carrier, ARCHIVE)
                 found |= within(b"".join(packed))
+    except docker.errors.NotFound as error:
+        reason = f"host {host.name}: which secrets were delivered there, its config carrier knew: {shown(str(error))}"
+        raise CliError(reason, fix="run `pulumi up` first, so that none of them can be in the bundle") from None
     except (docker.errors.DockerException, OSError):
         return found  # nothing of that host is in the bundle either
     return found

@@ -4,6 +4,7 @@ What can be long ago is not: containers are listed by their engine now, nodes le
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,10 @@ LABEL = "dstack-vpn.mesh"
 OUTPUTS_FIX = "run `pulumi up` once with this version"
 NEEDED = ("nodes", "hosts", "containers", "guests", "links", "mesh")
 # Of a gate's own tools: what it says of its last look, and whom it lets in.
-GATE = "health; tail -n +2 /members/members"
+MEMBERS = "# members\n"
+# Token, key, address and owner (docker/gate, board).
+GATE = 'health; echo "# members"; tail -n +2 /members/members'
+MEMBER = re.compile(r"^([0-9]+) ([A-Za-z0-9+/]{43}=) ([0-9.]+) (0x[0-9A-Fa-f]{40})$", re.MULTILINE)
 
 
 def hosts(outputs: Outputs) -> dict[str, Host]:
@@ -119,22 +123,27 @@ class _Look:
         return told, "", skew(told.clock, asked, answered)
 
     def _gate(self, container: str) -> tuple[str, tuple[Member, ...]]:
-        said, *lines = run(self.engine, container, "sh", "-c", GATE)[1].splitlines() or [""]
-        rows = [line.split() for line in lines]
-        return said, tuple(_member(row) for row in rows if len(row) == 4)  # noqa: PLR2004 (docker/gate, board)
+        """What it says of its last look, which may be words of its endpoint, and whom it lets in."""
+        return told_by_gate(run(self.engine, container, "sh", "-c", GATE)[1])
 
     def _database(self, container: str) -> DatabaseFacts:
         text = run(self.engine, container, "member", "state")[1]
         try:
             told = json.loads(text)
             return DatabaseFacts(
-                complaint=told["complaint"],
-                role=told.get("role") or "",
-                state=told.get("state") or "",
+                complaint=shown(str(told["complaint"])),
+                role=shown(str(told.get("role") or "")),
+                state=shown(str(told.get("state") or "")),
                 lags={one["name"]: _bytes(one["lag"]) for one in told.get("members", [])},
             )
         except (LookupError, TypeError, ValueError):
             return DatabaseFacts(complaint=f"tells nothing: {shown(text[:200])}")
+
+
+def told_by_gate(text: str) -> tuple[str, tuple[Member, ...]]:
+    """Its last look, in words that may be its endpoint's, and the members, who are behind the last mark."""
+    words, mark, rows = text.rpartition(MEMBERS)
+    return shown((words if mark else rows).strip()), tuple(map(_member, MEMBER.findall(rows if mark else "")))
 
 
 def skew(clock: float, asked: float, answered: float) -> float:
@@ -142,7 +151,7 @@ def skew(clock: float, asked: float, answered: float) -> float:
     return max(clock - answered, 0.0) or min(clock - asked, 0.0)
 
 
-def _member(row: Sequence[str]) -> Member:
+def _member(row: tuple[str, str, str, str]) -> Member:
     return Member(token=int(row[0]), key=row[1], address=row[2], owner=row[3])
 
 

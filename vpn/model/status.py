@@ -308,7 +308,7 @@ class View:
                     role=facts.role,
                     state=facts.state,
                     lag=lags.get(node),
-                    trouble=facts.complaint,
+                    trouble=facts.complaint or self._container_trouble(host, name),
                 )
 
     def _lags(self) -> dict[str, int | None]:
