@@ -55,6 +55,12 @@ def test_a_mesh_that_is_well_has_no_findings(well: Checkup) -> None:
     assert examine(checkup(told(TWO_HOSTS), seen(told(TWO_HOSTS)))) == []
 
 
+def test_what_no_check_knows_is_told_all_the_same(mesh: dict[str, Any]) -> None:
+    found = only(checkup(mesh, reported(seen(mesh), "b", age=45)))
+    assert (found.place, found.found) == ("b", "said nothing for 45 s")
+    assert "docker restart wireguard-b" in found.fix
+
+
 def test_every_check_is_taken_once() -> None:
     assert len(set(CHECKS)) == len(CHECKS)
 

@@ -111,7 +111,7 @@ def _container(engine: Engine, entry: Mapping[str, Any]) -> Iterator[tuple[str, 
         said = engine.logs(container, timestamps=True, tail=TAIL)
         yield f"{name}/log.txt", said.decode(errors="replace")
         if entry["kind"] == "node":
-            yield f"{name}/looks.txt", look.run(engine, container, "sh", "-c", EACH, "sh", *LOOKS)[1]
+            yield f"{name}/looks.txt", look.run(engine, container, "sh", "-c", EACH, "sh", *LOOKS, seconds=SECONDS)[1]
     except docker.errors.APIError as error:
         yield f"{name}/error.txt", f"{error}\n"
 

@@ -113,7 +113,7 @@ class _Examination:
         # A ping is answered with as much, so one look is for both ways; who is in a confidential VM looks at nobody.
         guests, name = self.outputs["guests"], entry["name"]
         addresses = [nodes[peer]["address"] for peer in nodes[name]["peers"] if name < peer or peer in guests]
-        text = look.run(engine, entry["container"], "bash", "-c", PROBE, "bash", *addresses)[1]
+        text = look.run(engine, entry["container"], "bash", "-c", PROBE, "bash", *addresses, seconds=SECONDS)[1]
         try:
             return parsed(text)
         except (LookupError, ValueError):

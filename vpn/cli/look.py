@@ -181,10 +181,13 @@ def _name(listed: Mapping[str, Any]) -> str:
     return str(listed["Names"][0]).removeprefix("/")
 
 
-def run(engine: Engine, container: str, *command: str) -> tuple[int, str]:
-    """Exit status and output of a command in a container; 1 and why, when the engine does not run it."""
+def run(engine: Engine, container: str, *command: str, seconds: int = SECONDS) -> tuple[int, str]:
+    """Exit status and output of a command in a container; 1 and why, when the engine does not run it.
+
+    It is ended there when it takes too long: no time-out of the engine's API holds while output is awaited.
+    """
     try:
-        call = engine.exec_create(container, list(command))["Id"]
+        call = engine.exec_create(container, ["timeout", "--signal=KILL", str(seconds), *command])["Id"]
         output = engine.exec_start(call).decode(errors="replace")
         return int(engine.exec_inspect(call)["ExitCode"] or 0), output
     except docker.errors.APIError as error:

@@ -76,7 +76,18 @@ class Checkup:
 def examine(checkup: Checkup) -> list[Finding]:
     """All findings: troubles first, then hints."""
     found = [finding for check in CHECKS for finding in check(checkup)]
+    found += _hanging(checkup, {one.place for one in found})
     return sorted(found, key=lambda one: one.hint)
+
+
+def _hanging(checkup: Checkup, told: set[str]) -> Iterator[Finding]:
+    """What is not well with a node that runs, and no check knows why, as when its agent hangs."""
+    for node in checkup.status.nodes:
+        host, container = checkup.facts.hosts.get(node.host), checkup.outputs["nodes"][node.name]["container"]
+        runs = host and host.report and not container_trouble(host.containers.get(container))
+        if runs and node.own_trouble and node.name not in told:
+            fix = f"`docker logs {container}` says more; `docker restart {container}` if it hangs"
+            yield Finding(place=node.name, trouble="it is not well", found=node.own_trouble, fix=fix)
 
 
 # --- machines
@@ -369,8 +380,9 @@ def databases(checkup: Checkup) -> Iterator[Finding]:
             found=", ".join(f"{one.name} is {one.role or 'not to be asked'}" for one in members),
             fix="two of three etcds and members have to run and reach each other: mend the nodes, and wait a minute",
         )
+    stopped = {entry["name"] for entry, _, _ in _broken(checkup)}
     for one in members:
-        if one.trouble:
+        if one.trouble and one.name not in stopped:
             fix = f"`docker logs` of {one.name} says more; Patroni repairs what it can by itself"
             yield Finding(place=one.name, trouble="the member is not well", found=one.trouble, fix=fix)
 

@@ -145,7 +145,7 @@ class View:
             parts=parts,
             members=tuple(self._members()),
             databases=databases,
-            troubles=(*self._hosts(), *told, *self._cluster(databases)),
+            troubles=tuple(dict.fromkeys((*self._hosts(), *told, *self._cluster(databases)))),
         )
 
     def _hosts(self) -> Iterator[str]:
