@@ -185,7 +185,10 @@ def test_secrets_of_everything_that_was_delivered() -> None:
         "gate/settings.json": json.dumps({"rpcUrl": "https://rpc/k", "lease": 5}),
         "postgres-a/cluster.json": json.dumps({"roles": {"app": PASSWORD}}),
     }
-    assert bundle.within(packed(files)) == {PRIVATE, PASSWORD, "https://rpc/k"}
+    files["monitoring/alertmanager.yml"] = json.dumps({"webhook_configs": [{"url": "https://hook/9f2c"}]})
+    files["etcd-a/wanted.json"] = json.dumps({"etcd": "https://10.64.1.251:2379"})
+    urls = {"https://rpc/k", "k", "https://hook/9f2c", "9f2c"}
+    assert bundle.within(packed(files)) == {PRIVATE, PASSWORD, *urls}
 
 
 def test_secrets_of_a_state() -> None:

@@ -50,6 +50,10 @@ def test_a_known_secret_is_taken_out(text: str) -> None:
         (f"peer {b64encode(b'm' * 31 + b'c').decode()} gone", f"peer {REMOVED} gone"),
         ("-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\nafter", f"{REMOVED}\nafter"),
         ("-----BEGIN PRIVATE KEY-----\nMHcC", REMOVED),
+        ("GET / api-key=0a1b2c3d", f"GET / api-key={REMOVED}"),
+        ("Authorization: Bearer 0a1b 2c3d\nHost: x", f"Authorization: {REMOVED}\nHost: x"),
+        ('["--db-password", "hunter22", "-v"]', f'["--db-password", "{REMOVED}", "-v"]'),
+        ("tool --token hunter22 run", f"tool --token {REMOVED} run"),
     ],
 )
 def test_what_looks_like_a_secret_is_taken_out(text: str, cleaned: str) -> None:

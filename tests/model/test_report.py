@@ -62,9 +62,14 @@ def test_a_node_without_an_interface_has_no_tunnels() -> None:
     assert host.nodes["b"].tunnels == {}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "carrier: not found", "5", TEXT.replace("98.25", "soon"), TEXT.partition("# transfer")[0]]
-)
+@pytest.mark.parametrize("text", [TEXT.replace("98.25", "soon"), TEXT.partition("# transfer")[0]])
+def test_a_broken_report_is_the_trouble_of_its_node_alone(text: str) -> None:
+    host = parse(text)
+    assert host.nodes["node-a"].state.startswith("failed: its report is broken")
+    assert host.wanted == parse(TEXT).wanted
+
+
+@pytest.mark.parametrize("text", ["", "carrier: not found", "5", "soon\nlater"])
 def test_what_is_no_report_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(text)

@@ -24,7 +24,7 @@ from vpn.model.doctor import Checkup
 from vpn.model.doctor import examine as findings
 from vpn.model.facts import Outputs
 from vpn.model.hosts import Host
-from vpn.model.redaction import REMOVED, Redaction, strings, tokens
+from vpn.model.redaction import REMOVED, Redaction, endpoints, strings, tokens
 from vpn.model.untrusted import shown
 
 SECONDS = 60  # for an answer of an engine
@@ -174,18 +174,8 @@ def within(packed: bytes) -> set[str]:
             for entry in files:
                 content = files.extractfile(entry)
                 text = content.read().decode(errors="replace") if content else ""
-                found |= tokens(text) | _endpoint(text)
+                found |= tokens(text) | endpoints(text)
     return found
-
-
-def _endpoint(text: str) -> set[str]:
-    """The URL of a chain, which may hold a key that is no token."""
-    try:
-        settings = json.loads(text)
-    except ValueError:
-        return set()
-    url = settings.get("rpcUrl") if isinstance(settings, dict) else None
-    return {url} if url else set()
 
 
 def _of_state(stack: str) -> set[str]:

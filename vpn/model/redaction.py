@@ -22,9 +22,14 @@ KEY = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=(?![A-Z
 PEM = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 USER_OF_URL = re.compile(r"(?<=://)[^\s/@\"']+@")
 NAMED = re.compile(
-    r"""(?P<name>(?:pass(?:word|wd|phrase)?|secret|token|credential|(?:api|private|preshared)_?key)[\w.-]*"""
+    r"""(?P<name>(?:pass(?:word|wd|phrase)?|secret|token|credential|(?:api|private|preshared)[-_]?key)[\w.-]*"""
     r"""\\?["']?\s*[=:]\s*\\?["']?)(?P<value>[^\s"'\\,}\]]{6,})""",
     re.IGNORECASE,
+)
+CREDENTIALS = re.compile(r"""(\b(?:authorization|cookie)\\?["']?\s*[=:]\s*\\?["']?)[^\r\n"'\\]+""", re.IGNORECASE)
+# An option, and its value as the next word.
+OPTION = re.compile(
+    r"""(--?[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api-?key)["']?,?\s+["']?)[^\s"',\]]{6,}""", re.IGNORECASE
 )
 PLAIN = re.compile(r"[0-9.]+|true|false|null|None", re.IGNORECASE)  # no secret, whatever it is called
 
@@ -32,6 +37,16 @@ PLAIN = re.compile(r"[0-9.]+|true|false|null|None", re.IGNORECASE)  # no secret,
 def tokens(text: str) -> set[str]:
     """What may be a secret in files that hold secrets: long, with letters of both cases, as keys and passwords are."""
     return {one for one in TOKEN.findall(text) if one != one.lower() and one != one.upper()}
+
+
+def endpoints(text: str) -> set[str]:
+    """URLs in JSON that name more than a host, and what more: a key, for all anybody knows."""
+    try:
+        found = [url for url in strings(json.loads(text)) if url.startswith(("http://", "https://"))]
+    except ValueError:
+        return set()
+    parts = {url: url.split("://", 1)[1].partition("/")[2] for url in found}
+    return {one for url, rest in parts.items() if rest or "@" in url or "?" in url for one in (url, rest)} - {""}
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -69,6 +84,7 @@ class Redaction:
         text = TOKEN.sub(self._token, text)
         text = KEY.sub(lambda match: match[0] if match[0] in self.public else REMOVED, text)
         text = USER_OF_URL.sub(f"{REMOVED}@", text)
+        text = OPTION.sub(rf"\g<1>{REMOVED}", CREDENTIALS.sub(rf"\g<1>{REMOVED}", text))
         return NAMED.sub(self._named, text)
 
     @cached_property

@@ -54,10 +54,10 @@ class HostReport:
 def parse(text: str) -> HostReport:
     """What `carrier report` prints. Raises ValueError when it is something else."""
     head, *files = text.split(f"\n{FILE}")
-    try:
-        return _host(head.splitlines(), [file.splitlines() for file in files])
-    except LookupError as error:
-        raise ValueError(f"there is no {error}") from None
+    lines = head.splitlines()
+    if len(lines) < 2:  # noqa: PLR2004 (the time, and how long the host is up)
+        raise ValueError("there is no time in it")
+    return _host(lines, [file.splitlines() for file in files])
 
 
 def _host(head: Sequence[str], files: Sequence[Sequence[str]]) -> HostReport:
@@ -67,8 +67,17 @@ def _host(head: Sequence[str], files: Sequence[Sequence[str]]) -> HostReport:
         clock=float(head[0]),
         wanted={name: value for name, file, value in checksums if file == "SHA256SUMS"},
         applied={name: value for name, file, value in checksums if file == "applied"},
-        nodes={PurePosixPath(path).parent.name: node(sections(lines), now) for path, *lines in files},
+        nodes={PurePosixPath(path).parent.name: _node(lines, now) for path, *lines in files},
     )
+
+
+def _node(lines: Sequence[str], now: float) -> NodeReport:
+    """What one node left; if that is broken, it is the trouble of this node alone."""
+    try:
+        return node(sections(lines), now)
+    except (LookupError, ValueError) as error:
+        state = f"failed: its report is broken: {error!r}"
+        return NodeReport(age=0, state=state, dataplane="", public_key="", tunnels={})
 
 
 def _checksum(line: str) -> tuple[str, str, str]:
