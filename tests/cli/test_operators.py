@@ -116,6 +116,12 @@ def test_lines_of_a_log_steer_no_terminal() -> None:
     assert lines[1].text == "\\x1b[2Jtwo"
 
 
+def test_only_dockers_own_line_ends_end_a_line() -> None:
+    (line,) = logs.read("a", "2026-01-01T00:00:00.5Z one\r2027-01-01T00:00:00.5Z two\u2028three\n")
+    assert (line.time, line.text) == ("2026-01-01T00:00:00.5Z", "one\\r2027-01-01T00:00:00.5Z two\\u2028three")
+    assert list(logs.read("a", "")) == []
+
+
 def test_names_are_those_of_the_mesh_or_of_containers(outputs: dict[str, Any]) -> None:
     assert [one.container for one in sources(outputs, ["node-a", "wireguard-gate"])] == [
         "wireguard-node-a",

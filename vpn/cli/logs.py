@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from heapq import merge
 from queue import Empty, SimpleQueue
@@ -37,7 +38,10 @@ NamesArgument = Annotated[
 ]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
 SinceOption = Annotated[str | None, typer.Option(metavar="TIME", help="How far back, like 10m.")]
-TailOption = Annotated[int, typer.Option(min=0, help="So many of the last lines of each.")]
+TailOption = Annotated[
+    int | None, typer.Option(min=0, help="So many of the last lines of each; 100, or with --since all, when left out.")
+]
+ALL, LATEST = "all", 100
 
 
 @dataclass(frozen=True, order=True)
@@ -67,16 +71,17 @@ def logs(  # noqa: PLR0913 (each is an option)
     *,
     follow: FollowOption = False,
     since: SinceOption = None,
-    tail: TailOption = 100,
+    tail: TailOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the logs of everything of the mesh, or of what is named, merged by time."""
     outputs = mesh.outputs(mesh_file, stack)
     found, start = sources(outputs, names or []), _start(since)
+    most = tail if tail is not None else ALL if since else LATEST
     width = max((len(one.name) for one in found), default=0)
     say = partial(_say, Console(soft_wrap=True, highlight=False), width, as_json)
     with ThreadPoolExecutor(look.AT_ONCE) as pool:
-        read = list(pool.map(lambda one: past(one, start, tail), found))
+        read = list(pool.map(lambda one: past(one, start, most), found))
     last = {}
     for line in merge(*(lines for lines, _ in read)):
         say(line)
@@ -119,11 +124,11 @@ def _start(since: str | None) -> float:
     return time.time() - int(match[1]) * UNITS[match[2]]
 
 
-def past(source: Source, start: float, tail: int) -> tuple[list[Line], str]:
+def past(source: Source, start: float, tail: int | str) -> tuple[list[Line], str]:
     """What it said until now, and why that cannot be told."""
     try:
         with connected(source.host, SECONDS) as engine:
-            said = engine.logs(source.container, timestamps=True, since=start or None, tail=tail or "all")
+            said = engine.logs(source.container, timestamps=True, since=start or None, tail=tail)
     except (docker.errors.DockerException, OSError) as error:
         return [], f"{source.name}: {shown(str(error))}"
     return sorted(read(source.name, said.decode(errors="replace"))), ""
@@ -131,7 +136,7 @@ def past(source: Source, start: float, tail: int) -> tuple[list[Line], str]:
 
 def read(name: str, text: str) -> Iterator[Line]:
     """Lines with Docker's timestamps. What they say cannot steer a terminal."""
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n") if text else ():  # nothing else ends one: it is Docker's
         moment, _, said = line.partition(" ")
         yield Line(moment, name, shown(said))
 
@@ -179,7 +184,8 @@ def _stream(source: Source, last: str, lines: "SimpleQueue[Line]") -> None:
 
 def _coming(engine: Engine, source: Source, last: str) -> Iterator[Line]:
     """Docker's `since` is in whole seconds here, so what was said before is left out by its time."""
-    said = engine.logs(source.container, timestamps=True, stream=True, follow=True, tail=100 if last else "all")
+    begin = {"since": int(datetime.fromisoformat(f"{last[:19]}+00:00").timestamp())} if last else {"tail": 0}
+    said = engine.logs(source.container, timestamps=True, stream=True, follow=True, **begin)
     for chunk in said:
         for line in read(source.name, chunk.decode(errors="replace")):
             if line.time > last:
