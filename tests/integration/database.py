@@ -104,6 +104,12 @@ class Database:
         return {node: state for node in self.nodes if (state := self._state(node))}
 
     def _state(self, node: str) -> Mapping[str, Any] | None:
+        try:
+            return self._told(node)
+        except APIError:  # its container is being replaced, or ends meanwhile
+            return None
+
+    def _told(self, node: str) -> Mapping[str, Any] | None:
         """Asked in its own container, because nobody else may reach it."""
         container = self.container("postgres", node)
         if container.status != "running":
