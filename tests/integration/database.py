@@ -92,6 +92,12 @@ class Database:
         """A container of the cluster as it is now."""
         return self.hosts.get(f"{self.prefix}-{kind}-{node}")
 
+    def in_member(self, node: str, *command: str) -> str:
+        """Output of a command at a member, as an operator runs it: as the user of PostgreSQL."""
+        result = self.container("postgres", node).exec_run(list(command), user="postgres")
+        assert result.exit_code == 0, result.output
+        return str(result.output.decode())
+
     def ask(self, statement: str, port: int = 5000, node: str | None = None) -> Any:
         """Rows of a statement by HAProxy; fails when nobody answers."""
         host = f"haproxy-{node or self.client_node}"

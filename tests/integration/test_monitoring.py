@@ -199,6 +199,13 @@ def test_the_page_is_for_everybody(page: Page) -> None:
     assert found["complaints"] == []
 
 
+def test_no_web_site_reads_it_through_a_browser(monitored: Monitored, hosts: Hosts) -> None:
+    command = ("wget", "-S", "-T5", "-t1", "-O", "-", "--header=Origin: http://elsewhere.example")
+    said = hosts.out(monitored.client, *command, "http://monitoring.vpn.dstack:9090/api/v1/query?query=up")
+    assert '"status":"success"' in said
+    assert "Access-Control-Allow-Origin" not in said
+
+
 def test_the_page_shows_who_came_and_who_went(page: Page, monitored: Monitored) -> None:
     chain = Chain(monitored.hosts.get("itm-chain"))
     person = chain.people[0]

@@ -78,6 +78,8 @@ def test_replicas_have_what_the_primary_has_and_take_no_rows(database: Database)
     assert database.ask("SELECT pg_is_in_recovery()", port=5000) == [[False]]
     assert database.ask("SELECT pg_is_in_recovery()", port=5001) == [[True]]
     assert database.ask("SHOW data_checksums") == [["on"]]
+    listed = database.in_member("a", "patronictl", "-c", "/run/cluster/patroni.yml", "list")
+    assert listed.count("Quorum Standby") == len(NODES) - 1, listed
 
 
 def test_a_second_up_changes_nothing(stack: Stack, database: Database) -> None:
@@ -356,5 +358,6 @@ def test_what_was_deleted_comes_back_from_the_backup(stack: Stack, database: Dat
     database.await_well()
     assert database.ask("SELECT word FROM kept") == [["here"]]
     assert database.ask("SELECT pg_is_in_recovery()") == [[False]]
+    assert database.in_member("a", "ls", "/var/lib/postgresql").split() == ["1", "2"], "the data before stay"
     with database.written():
         eventually(lambda: database.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [[True]], 60)

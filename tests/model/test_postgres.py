@@ -249,8 +249,10 @@ def test_members_bring_what_they_write_and_the_place_of_the_backups_fetches_the_
     assert "repo1-host=backup-d\n" in member
     assert "tls-server-auth=postgres-a=*\ntls-server-auth=postgres-b=*\ntls-server-auth=postgres-c=*\n" in archive
     assert "repo1-retention-full=3\n" in archive
+    assert "backup-standby=prefer\n" in archive
     assert "[generation-1]\npg1-host=postgres-a\n" in archive
     parameters = json.loads(files(topology, "postgres-a")["cluster.json"])["dynamic"]["postgresql"]["parameters"]
+    assert parameters["archive_timeout"] == "5min"
     assert parameters["archive_command"] == "pgbackrest --stanza=generation-1 archive-push %p"
     flows = {(str(one.source), str(one.target)) for one in grants(topology) if str(one.ports) == "tcp/8432"}
     there = "10.64.4.253/32"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from postgres_cluster import accounts, scram
+from postgres_cluster.__main__ import OTHER_VERSION, _look
 from postgres_cluster.backup import due
 from postgres_cluster.delivery import Delivery, DeliveryError
 from postgres_cluster.turn import RESTART, SWITCH_OVER, turn
@@ -141,6 +142,28 @@ def test_a_parameter_that_postgresql_does_not_know_is_named() -> None:
         return b"work_mem\nmax_connections\n"
 
     assert accounts.unknown(psql, ["work_mem", "wokr_mem", "auto_explain.log_analyze"]) == ["wokr_mem"]
+
+
+class Newer:
+    """A program that needs more than was delivered."""
+
+    def accept(self, files: dict[str, bytes]) -> None:
+        files["new.json"]
+
+    def converge(self) -> str:
+        return ""
+
+    def status(self) -> int | None:
+        return None
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+def test_a_config_of_another_version_ends_no_program(tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("")
+    assert _look(Delivery(tmp_path), Newer()) == f"{OTHER_VERSION}: 'new.json' is missing"
+    assert not (tmp_path / "applied").exists()
 
 
 def test_the_exchange_with_the_carrier(tmp_path: Path) -> None:

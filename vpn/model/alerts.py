@@ -5,7 +5,8 @@ Ages are differences of two times of one node's clock, so that it may differ fro
 
 from typing import Any
 
-HANDSHAKE_STALE = 180  # seconds: then a key is no longer used (WireGuard paper, 6.1, Reject-After-Time)
+from vpn.model.status import STALE
+
 PASS_STALE = 60  # seconds; the agent passes every five
 NOT_APPLIED = 30  # seconds; an `up` that changes keys takes 15
 NO_PRIMARY = 30  # seconds; a cluster that loses its primary is without for less
@@ -79,7 +80,7 @@ def _of_links(interval: int) -> list[dict[str, Any]]:
         ),
         _alert(
             "HandshakeStale",
-            f"vpn:peer_handshake_age_seconds > {HANDSHAKE_STALE} {PEER_IS_UP}",
+            f"vpn:peer_handshake_age_seconds > {STALE} {PEER_IS_UP}",
             interval,
             WARNING,
             "The last handshake of {{ $labels.node }} with {{ $labels.peer }} was {{ $value | humanizeDuration }} ago.",

@@ -9,7 +9,7 @@ from typing import Any
 from vpn.model.facts import DatabaseFacts, Facts, HostFacts, Member, Outputs, Seen
 from vpn.model.report import NodeReport, Tunnel
 
-STALE = 180  # seconds: a tunnel that is used has a handshake every two minutes (WireGuard paper, 6.1)
+STALE = 180  # seconds: a tunnel that is used has a handshake every 120; then its key ends (WireGuard paper, 6.1)
 SILENT = 30  # seconds without a report; a node makes one every five
 UDP, TCP = "udp", "tcp"
 OK = "ok"
