@@ -29,6 +29,10 @@ CLUSTER: dict[str, Any] = {
     "databases": [{"name": "app", "owner": "app"}],
     "backups": {"node": "d"},
 }
+MORE = CLUSTER | {
+    "parameters": {"max_connections": 120, "work_mem": "8MB"},
+    "roles": [{"name": "app"}, {"name": "report"}],
+}
 CONFIG: dict[str, Any] = {
     "name": "itpg",
     "vpnRange": "10.92.0.0/24",
@@ -275,9 +279,8 @@ def test_a_parameter_that_needs_a_restart_goes_one_by_one_and_the_primary_last(
     stack: Stack, database: Database
 ) -> None:
     before = database.primary()
-    roles = [{"name": "app"}, {"name": "report"}]
     with database.written() as writing, database.never_two_away():
-        stack.up(postgres=CLUSTER | {"parameters": {"max_connections": 120, "work_mem": "8MB"}, "roles": roles})
+        stack.up(postgres=MORE)
         assert database.ask("SHOW max_connections") == [["120"]]
         assert database.ask("SHOW work_mem") == [["8MB"]]
         assert database.primary() != before
@@ -286,6 +289,7 @@ def test_a_parameter_that_needs_a_restart_goes_one_by_one_and_the_primary_last(
 
 
 def test_less_of_what_replicas_need_goes_to_the_primary_first(stack: Stack, database: Database) -> None:
+    stack.up(postgres=MORE)  # as it is already, when the test before this one was run
     before = database.primary()
     with database.written() as writing:
         stack.up(postgres=CLUSTER)
