@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ ADDRESS = {name: f"10.79.0.{number}" for number, name in enumerate("abcde", 1)}
 CONTAINERS = [*(f"{NAME}-{node}" for node in "abcde"), SERVER, CLIENT]
 DENIED_IN = 2  # seconds
 REPAIRED_IN = 10  # seconds
+TALKING_IN = 4  # seconds; what WireGuard does not try again before 5 s would be too late
 PROBE = """
 for target in "$@"; do
     (said=$(timeout 2 bash -c 'exec 3<>/dev/tcp/$0/$1' "${target%:*}" "${target#*:}" 2>&1); status=$?
@@ -103,10 +105,14 @@ def brought_up_with_rules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def ruled(brought_up_with_rules: Stack, hosts: Hosts) -> Stack:
     if brought_up_with_rules.deployed != CONFIG:
         brought_up_with_rules.up(**CONFIG)
-    tunnels = [(one, other) for one in ADDRESS for other in ADDRESS if one < other and one + other not in STRANGERS]
-    for one, other in tunnels:  # two handshakes that cross are tried again after 5 s
-        eventually(lambda one=one, other=other: hosts.pings(f"{NAME}-{one}", ADDRESS[other]), 15)  # type: ignore[misc]
+    await_tunnels(hosts)
     return brought_up_with_rules
+
+
+def await_tunnels(hosts: Hosts) -> float:
+    """Wait until all who may talk have talked, and return how long that took, in seconds."""
+    tunnels = [(one, other) for one in ADDRESS for other in ADDRESS if one < other and one + other not in STRANGERS]
+    return sum(eventually(partial(hosts.pings, f"{NAME}-{one}", ADDRESS[other]), 30) for one, other in tunnels)
 
 
 def reached(hosts: Hosts, node: str, *targets: str) -> set[str]:
@@ -142,6 +148,25 @@ def test_who_may_not_talk_at_all_has_no_tunnel_and_all_others_can_ping(ruled: St
         strangers = "".join(sorted(pair)) in STRANGERS
         assert (keys[other] in hosts.peers(f"{NAME}-{one}")) != strangers
         assert hosts.pings(f"{NAME}-{one}", ADDRESS[other]) != strangers
+
+
+def test_nodes_that_start_together_talk_at_once_and_then_rest(ruled: Stack, hosts: Hosts) -> None:
+    nodes = [f"{NAME}-{node}" for node in ADDRESS]
+    for _ in range(3):
+        started = int(time.time())
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: hosts.get(node).kill(), nodes))
+            list(pool.map(lambda node: hosts.get(node).start(), nodes))
+        for node in nodes:
+            eventually(partial(is_well, hosts, node), 15, node)
+        assert await_tunnels(hosts) < TALKING_IN
+    for node in nodes:
+        eventually(lambda node=node: hosts.run(node, "test", "-e", "/run/wireguard/seen")[0] == 0, 15)  # type: ignore[misc]
+        assert "put right" not in hosts.get(node).logs(since=started).decode()
+
+
+def is_well(hosts: Hosts, node: str) -> bool:
+    return hosts.run(node, "health")[0] == 0
 
 
 def test_rules_are_for_workloads_and_services_as_well(ruled: Stack, hosts: Hosts) -> None:
