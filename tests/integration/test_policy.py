@@ -163,6 +163,7 @@ def test_nodes_that_start_together_talk_at_once_and_then_rest(ruled: Stack, host
     for node in nodes:
         eventually(lambda node=node: hosts.run(node, "test", "-e", "/run/wireguard/seen")[0] == 0, 15)  # type: ignore[misc]
         assert "put right" not in hosts.get(node).logs(since=started).decode()
+    assert ruled.name == NAME
 
 
 def is_well(hosts: Hosts, node: str) -> bool:
