@@ -40,7 +40,7 @@ OWN=
 """
 
 
-@pytest.mark.parametrize("command", ["status", "graph", "doctor", "logs"])
+@pytest.mark.parametrize("command", ["status", "check", "graph", "doctor", "logs"])
 def test_an_engine_that_does_not_answer_is_told(vpn: Vpn, outputs: dict[str, Any], command: str) -> None:
     outputs["hosts"]["local"]["docker"] = NOWHERE
     vpn.mesh.write_text(json.dumps(outputs))
@@ -51,7 +51,7 @@ def test_an_engine_that_does_not_answer_is_told(vpn: Vpn, outputs: dict[str, Any
 
 
 @pytest.mark.parametrize("text", ["[]", "5", "{}", '{"nodes": {}}'])
-@pytest.mark.parametrize("command", ["status", "graph", "doctor", "logs"])
+@pytest.mark.parametrize("command", ["status", "check", "graph", "doctor", "logs"])
 def test_what_is_no_mesh_is_refused(vpn: Vpn, command: str, text: str) -> None:
     vpn.mesh.write_text(text)
     assert "fix: run `pulumi up` once with this version" in vpn.refused(command)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,12 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
     status, lines, _ = check(ruled, tmp_path)
     assert status == 0
     assert len(lines) == 5 * 4 + len(TESTS)
-    assert {line["found"] for line in lines if line["what"] == "ping"} == {"reached", "not reached"}
+    pings = [line for line in lines if line["what"] == "ping"]
+    assert {line["found"] for line in pings} == {"reached", "not reached"}
+    assert [line["handshake"] is not None for line in pings] == [line["found"] == "reached" for line in pings]
+    assert max(line["handshake"] or 0 for line in pings) < 180
+    assert {line["handshake"] for line in lines if line["what"] != "ping"} == {None}
+    assert hosts.client.containers.list(all=True, filters={"label": "dstack-vpn.probe"}) == []
     assert [line["found"] for line in lines if line["what"] == "udp/53"] == ["cannot be tried"]
     with hosts.paused_agent(f"{NAME}-b"):
         hosts.out(f"{NAME}-b", "nft", "insert rule inet dstack_vpn input tcp dport 80 drop")
@@ -279,8 +285,11 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
     assert f"1 of {len(lines)} differ" in complaint
 
 
-def test_a_look_that_fails_is_no_sign_that_something_is_denied(ruled: Stack) -> None:
-    nowhere = probe.Place(container=f"{NAME}-nobody")
+def test_a_look_that_fails_is_no_sign_that_something_is_denied(ruled: Stack, hosts: Hosts) -> None:
+    nowhere = probe.Place(engine=hosts.client.api, container=f"{NAME}-nobody")
+    beside = replace(nowhere, image=hosts.get(f"{NAME}-a").attrs["Image"])
+    assert probe.connect(beside, ADDRESS["a"], "80") == probe.Found.FAILED
+    assert hosts.client.containers.list(all=True, filters={"label": "dstack-vpn.probe"}) == []
     assert probe.ping(nowhere, [ADDRESS["a"]]) == {ADDRESS["a"]: probe.Found.FAILED}
     assert probe.connect(nowhere, ADDRESS["a"], "80") == probe.Found.FAILED, ruled.name
 

@@ -25,8 +25,9 @@ T = TypeVar("T")
 SECONDS = 15  # for an answer of an engine
 AT_ONCE = 32  # hosts, and questions to one
 LABEL = "dstack-vpn.mesh"
+PROBE_LABEL = "dstack-vpn.probe"
 OUTPUTS_FIX = "run `pulumi up` once with this version"
-NEEDED = ("nodes", "hosts", "containers", "guests", "links", "mesh")
+NEEDED = ("nodes", "hosts", "containers", "guests", "links", "mesh", "tests")
 # Of a gate's own tools: what it says of its last look, and whom it lets in.
 MEMBERS = "# members\n"
 # Token, key, address and owner (docker/gate, board).
@@ -192,3 +193,16 @@ def run(engine: Engine, container: str, *command: str, seconds: int = SECONDS) -
         return int(engine.exec_inspect(call)["ExitCode"] or 0), output
     except docker.errors.APIError as error:
         return 1, str(error.explanation or error)
+
+
+def run_beside(engine: Engine, container: str, image: str, *command: str) -> str:
+    """Output of a command in a container of its own in the network of another, which may have no tools."""
+    settings = engine.create_host_config(network_mode=f"container:{container}", cap_drop=["ALL"], read_only=True)
+    bounded = ["timeout", "--signal=KILL", str(SECONDS), *command]
+    made = engine.create_container(image, bounded, host_config=settings, labels=[PROBE_LABEL])["Id"]
+    try:
+        engine.start(made)
+        engine.wait(made)
+        return str(engine.logs(made).decode(errors="replace"))
+    finally:
+        engine.remove_container(made, force=True)
