@@ -1,7 +1,7 @@
 """What the stack tells its users, and itself at the next `up`: plain views on the topology."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -91,9 +91,21 @@ def links(topology: Topology) -> dict[str, Any]:
         "tunnels": len(tunnels),
         "transports": dict(sorted(ways.items())),
         "keepalive": topology.keepalive,
+        "keepalives": _keepalives(topology, tunnels),
         "mostOfANode": max((len(topology.peers_of(node)) for node in topology.nodes), default=0),
         "between": {hosts: "; ".join(how) for hosts, how in sorted(between.items())},
     }
+
+
+def _keepalives(topology: Topology, tunnels: Sequence[tuple[Node, Node]]) -> dict[str, int]:
+    """Of tunnels that are kept alive otherwise than the rest: by their ends, in the order of their names."""
+    seconds = {
+        " - ".join(sorted((node.name, peer.name))): max(
+            topology.keepalive_to(node, peer), topology.keepalive_to(peer, node)
+        )
+        for node, peer in tunnels
+    }
+    return {ends: one for ends, one in seconds.items() if one != topology.keepalive}
 
 
 def _transport(topology: Topology, node: Node, peer: Node) -> str:

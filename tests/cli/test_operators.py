@@ -4,16 +4,20 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import docker
 from tests.cli.conftest import Vpn
 from vpn.cli import bundle, examine, logs, look
 from vpn.cli.failure import CliError
 from vpn.cli.logs import Line, sources
 from vpn.cli.status import age_text, size
+from vpn.model.facts import Seen
 
 NOWHERE = "tcp://127.0.0.1:9"
 PROBE = """\
@@ -98,6 +102,82 @@ def test_a_slow_answer_is_no_clock_that_differs(clock: float, ahead: float) -> N
     assert look.skew(clock, asked=100, answered=102) == ahead
 
 
+class Answers:
+    """An engine that answers as told; an exception is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def inspect_container(self, name: str) -> Any:
+        return self._answer(name.replace("-", "_"))
+
+    def version(self) -> Any:
+        return self._answer("version")
+
+    def exec_create(self, name: str, _: list[str]) -> Any:
+        return self._answer(name.replace("-", "_")) | {"Id": "1"}
+
+    def exec_start(self, _: str) -> bytes:
+        return PROBE.encode()
+
+    def exec_inspect(self, _: str) -> dict[str, Any]:
+        return {"ExitCode": 0}
+
+    def _answer(self, name: str) -> Any:
+        if isinstance(self.answers[name], Exception):
+            raise self.answers[name]
+        return self.answers[name]
+
+
+DEAD = Seen(state="exited", status="Exited (137)")
+RUNS = Seen(state="running", status="Up")
+BROKEN = docker.errors.APIError("500: lock is held")
+OUT_OF_MEMORY = {"State": {"Error": "", "OOMKilled": True}}
+
+
+@contextmanager
+def engine(answers: Answers) -> Iterator[Answers]:
+    yield answers
+
+
+def examined(monkeypatch: pytest.MonkeyPatch, outputs: dict[str, Any], seen: dict[str, Seen], answers: Answers) -> Any:
+    monkeypatch.setattr(examine, "connected", lambda *_: engine(answers))
+    return examine._Examination(outputs, look.hosts(outputs)["local"], seen).result()  # noqa: SLF001 (its engine is not real)
+
+
+def test_one_container_of_which_an_engine_does_not_tell_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, outputs: dict[str, Any]
+) -> None:
+    answers = Answers(wireguard_node_a=BROKEN, wireguard_node_b=OUT_OF_MEMORY, version={"Version": "20.10.24"})
+    found = examined(monkeypatch, outputs, {"wireguard-node-a": DEAD, "wireguard-node-b": DEAD}, answers)
+    assert found.stopped["local", "wireguard-node-b"].out_of_memory
+    assert found.version == "20.10.24"
+
+
+@pytest.mark.parametrize("error", [BROKEN, TimeoutError("timed out")])
+def test_a_node_that_cannot_be_looked_into_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, outputs: dict[str, Any], error: Exception
+) -> None:
+    answers = Answers(wireguard_node_a=error, wireguard_node_b={}, version=error)
+    found = examined(monkeypatch, outputs, {"wireguard-node-a": RUNS, "wireguard-node-b": RUNS}, answers)
+    assert list(found.probes) == ["node-b"]
+    assert str(error) in found.unseen["node-a"]
+    assert found.version == ""
+
+
+def test_nodes_of_an_engine_that_is_gone_meanwhile_are_told(outputs: dict[str, Any]) -> None:
+    outputs["hosts"]["local"]["docker"] = NOWHERE
+    host = look.hosts(outputs)["local"]
+    found = examine._Examination(outputs, host, {"wireguard-node-a": RUNS, "wireguard-node-b": DEAD}).result()  # noqa: SLF001
+    assert list(found.unseen) == ["node-a"]
+    assert found.unseen["node-a"]
+
+
+def test_a_tool_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert examine.tools()["docker"] == ""
+
+
 # --- logs
 
 
@@ -108,6 +188,22 @@ def test_what_an_endpoint_says_through_the_gate_makes_no_member_and_steers_no_te
     assert said.startswith("failed: \\x1b[2J\\n")
     assert [(one.token, one.address) for one in members] == [(7, "10.96.0.7")]
     assert look.told_by_gate("OCI runtime exec failed") == ("OCI runtime exec failed", ())
+
+
+MEMBERS = [
+    {"name": "a", "role": "leader", "state": "running", "lag": None},
+    {"name": "b", "role": "quorum_standby", "state": "streaming", "lag": 512},
+    {"name": "c", "role": "replica", "state": "stopped", "lag": "unknown"},
+]
+
+
+def test_what_a_member_says_of_the_others() -> None:
+    told = {"complaint": "", "name": "b", "role": "replica", "state": "running", "members": MEMBERS}
+    found = look.told_by_member(json.dumps(told))
+    assert (found.role, found.leader, found.lags) == ("replica", "a", {"a": None, "b": 512, "c": None})
+    alone = look.told_by_member(json.dumps({"complaint": "Patroni does not answer: timed out"}))
+    assert (alone.complaint, alone.leader, alone.lags) == ("Patroni does not answer: timed out", "", {})
+    assert look.told_by_member("OCI runtime exec failed").complaint == "tells nothing: OCI runtime exec failed"
 
 
 def test_lines_of_a_log_steer_no_terminal() -> None:

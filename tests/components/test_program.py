@@ -109,7 +109,14 @@ OUTPUTS: dict[str, Any] = {
         }
     },
     "guests": {},
-    "links": {"tunnels": 1, "transports": {"udp": 1}, "keepalive": 25, "mostOfANode": 1, "between": {}},
+    "links": {
+        "tunnels": 1,
+        "transports": {"udp": 1},
+        "keepalive": 25,
+        "keepalives": {},
+        "mostOfANode": 1,
+        "between": {},
+    },
     "containers": CONTAINERS,
     "mesh": "f575daf808e0a0e2",
     "workloads": {

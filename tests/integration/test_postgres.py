@@ -17,6 +17,7 @@ from tests.integration.cli import Cli
 from tests.integration.database import Database
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
+from vpn.cli.look import LEADER
 
 NODES = ("a", "b", "c")
 CLIENT = "docker/postgres-client"  # the same as docker/postgres, but not replaced with it
@@ -325,6 +326,9 @@ def test_status_tells_roles_and_a_doctor_that_there_is_no_primary(
     assert {one["role"] for one in members.values()} == {"primary", "replica"}
     assert [one["lag"] for name, one in members.items() if name != primary] == [0, 0]
     names = [f"itpg-{name}" for name in members]
+    for name in names:
+        (leader,) = [one for one in json.loads(hosts.out(name, "member", "state"))["members"] if one["role"] == LEADER]
+        assert f"postgres-{leader['name']}" == primary
     for name in names:
         hosts.get(name).pause()
     try:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -11,7 +12,7 @@ import tarfile
 import xml.etree.ElementTree as ET
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,8 +140,11 @@ def test_people_get_a_table_in_time(vpn: Cli) -> None:
     assert min(vpn.seconds("status") for _ in range(3)) < BOUND
 
 
-def test_a_doctor_finds_nothing_in_it(vpn: Cli) -> None:
-    assert vpn.findings() == {}
+def test_a_doctor_finds_nothing_in_it_but_that_it_could_be_faster(vpn: Cli) -> None:
+    _, found = vpn.data("doctor")
+    slow = [one["name"] for one in vpn.data("status")[1]["nodes"] if one["dataplane"].startswith("userspace")]
+    hint = (", ".join(slow), "WireGuard runs in userspace", True)
+    assert [(one["place"], one["trouble"], one["hint"]) for one in found] == ([hint] if slow else [])
 
 
 def test_its_picture(vpn: Cli) -> None:
@@ -171,6 +175,56 @@ def test_a_node_that_was_killed_or_paused(vpn: Cli, hosts: Hosts, harm: str, tro
     eventually(shows(vpn, f"b: the container is {trouble}"), SOON)
     assert f"node b: the container is {trouble}" in vpn.findings()
     assert 'class="down udp"' in vpn.run("graph", "--format", "svg").stdout
+
+
+NANOSECONDS = 10**9
+SICK = {
+    "test": ["CMD", "sh", "-c", "echo no page; exit 1"],
+    "interval": NANOSECONDS,
+    "timeout": NANOSECONDS,
+    "retries": 1,
+}
+GREEDY = ["sh", "-c", "x=x; while :; do x=$x$x; done"]
+
+
+@pytest.mark.parametrize(
+    ("made", "finding"),
+    [
+        (
+            {"command": GREEDY, "mem_limit": "8m", "memswap_limit": "8m"},
+            "the container is exited: it was out of memory",
+        ),
+        ({"command": ["false"], "restart_policy": {"Name": "always"}}, "the container is restarting: Restarting (1)"),
+        ({"healthcheck": SICK}, "the container is unhealthy: its health check says: no page"),
+        (None, "there is no container: somebody removed it"),
+    ],
+)
+def test_a_container_that_does_not_run_well(
+    outputs: dict[str, Any], hosts: Hosts, tmp_path: Path, made: dict[str, Any] | None, finding: str
+) -> None:
+    """One beside the mesh that its outputs name too: those of the mesh take longer to fall ill."""
+    entry = {"name": "stray", "kind": "workload", "host": "local", "container": "itst-stray"}
+    file = tmp_path / "mesh.json"
+    file.write_text(json.dumps({**outputs, "containers": [*outputs["containers"], entry]}))
+    with stray(hosts, made):
+        eventually(lambda: f"workload stray: {finding}" in told(Cli(file)), SOON, finding)
+
+
+def told(cli: Cli) -> str:
+    """What `vpn doctor` finds, as text."""
+    return "\n".join(f"{trouble}: {found}" for trouble, found in cli.findings().items())
+
+
+@contextmanager
+def stray(hosts: Hosts, made: dict[str, Any] | None) -> Iterator[None]:
+    """A container that is made by hand; None: it is none."""
+    image = hosts.get("itst-client").image
+    one = hosts.client.containers.run(image, name="itst-stray", detach=True, **made) if made else None
+    try:
+        yield
+    finally:
+        if one:
+            one.remove(force=True)
 
 
 def test_a_relay_and_the_chain_that_are_down(vpn: Cli, hosts: Hosts) -> None:
@@ -255,19 +309,19 @@ def test_a_peer_that_was_removed_by_hand(vpn: Cli, hosts: Hosts, outputs: dict[s
 
 
 def test_a_path_that_loses_large_packets(vpn: Cli, hosts: Hosts) -> None:
-    nft(hosts, "add table inet narrow; add chain inet narrow out { type filter hook output priority 0; }")
-    nft(hosts, "add rule inet narrow out udp dport 51820 meta length > 1300 drop")
+    nft(hosts, "itst-b", "add table inet narrow; add chain inet narrow out { type filter hook output priority 0; }")
+    nft(hosts, "itst-b", "add rule inet narrow out udp dport 51820 meta length > 1300 drop")
     try:
         found = vpn.findings()
     finally:
-        nft(hosts, "delete table inet narrow")
+        nft(hosts, "itst-b", "delete table inet narrow")
     assert "a - b: large packets are lost" in found, found
     largest = int(found["a - b: large packets are lost"].split()[0])
     assert 1300 - 80 < largest <= 1300 - 60  # WireGuard, UDP and IPv4 take 60, and it pads to 16
 
 
-def nft(hosts: Hosts, commands: str) -> None:
-    hosts.out("itst-b", "nft", commands)
+def nft(hosts: Hosts, name: str, commands: str) -> None:
+    hosts.out(name, "nft", commands)
 
 
 def test_a_node_that_hands_on_nothing(vpn: Cli, hosts: Hosts) -> None:
@@ -282,6 +336,53 @@ def forward(hosts: Hosts, name: str, *, on: bool) -> None:
     process = str(hosts.get(name).attrs["State"]["Pid"])
     setting = f"net.ipv4.ip_forward={int(on)}"
     subprocess.run(["nsenter", "-t", process, "-n", "sysctl", "-q", "-w", setting], check=True)
+
+
+def test_a_node_that_nobody_can_look_into(vpn: Cli, hosts: Hosts) -> None:
+    beneath(hosts, "itst-b", "mount", "--bind", "/dev/null", "/usr/local/bin/report")
+    found = vpn.findings()
+    hosts.get("itst-b").restart(timeout=5)  # it sees its files anew
+    assert "report: Permission denied" in found.pop("b: it cannot be looked at from inside")
+    assert found == {}, "all else is seen"
+
+
+def beneath(hosts: Hosts, name: str, *command: str) -> None:
+    """Change what a container sees of files, as it cannot itself, until it is restarted."""
+    process = str(hosts.get(name).attrs["State"]["Pid"])
+    subprocess.run(["nsenter", "-t", process, "-m", *command], check=True)
+
+
+def test_what_takes_a_while_to_show(vpn: Cli, hosts: Hosts, outputs: dict[str, Any]) -> None:
+    """At once: b's agent hangs; before that is told, c has a tunnel that is dead, and then no WireGuard."""
+    with hosts.paused_agent("itst-b"):
+        deafened(hosts, outputs["nodes"]["b"]["publicKey"])
+        eventually(lambda: vpn.findings().get("c - b: the tunnel is silent") == "never connected", 2 * SOON)
+        if not Path("/sys/module/wireguard").exists():
+            beneath(hosts, "itst-c", "rm", "/dev/net/tun")
+            hosts.out("itst-c", "ip", "link", "del", "wg0")
+            eventually(finds(vpn, "c: there is no WireGuard"), 2 * SOON)
+        hosts.get("itst-c").restart(timeout=5)  # it has its devices and its firewall anew
+        eventually(lambda: vpn.findings().get("b: it is not well", "").startswith("said nothing for "), SETTLED)
+
+
+def deafened(hosts: Hosts, peer: str) -> None:
+    """Have c forget a tunnel, and make no new one."""
+    nft(hosts, "itst-c", "add table inet deaf; add chain inet deaf in { type filter hook input priority -10; }")
+    nft(hosts, "itst-c", "add rule inet deaf in udp sport 51820 udp dport 51820 drop")
+    hosts.out("itst-c", "wg", "set", "wg0", "peer", peer, "remove")
+
+
+LATE = "import time\nreal = time.time\ntime.time = lambda: real() - 5\n"
+
+
+def test_clocks_that_differ(vpn: Cli, tmp_path: Path) -> None:
+    """One kernel has one clock, so it is the reading of this machine that is behind."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    found = Cli(vpn.outputs, {"PYTHONPATH": str(tmp_path)}).findings()
+    told = re.fullmatch(r"host local is (\S+) s ahead of this machine", found.pop("host local: clocks differ"))
+    assert told
+    assert 4 < float(told[1]) <= 5, "less by what the answer takes"
+    assert found == {}
 
 
 def test_what_is_no_mesh_is_refused(tmp_path: Path) -> None:

@@ -2,15 +2,16 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.model.seen import seen, status, told, tunnel, with_container, with_tunnel
+from tests.model.seen import guest, seen, status, told, tunnel, with_container, with_tunnel
 from vpn.model import diagram
 from vpn.model.diagram import Diagram, Edge, Vertex
-from vpn.model.facts import Seen
+from vpn.model.facts import GuestFacts, Seen
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDER: dict[str, Callable[[Diagram], str]] = {"mmd": diagram.mermaid, "dot": diagram.dot, "svg": diagram.svg}
@@ -50,6 +51,37 @@ def test_what_is_drawn() -> None:
         ("b", "db", "udp", "down"),
         ("c", "db", "udp", "down"),
     ]
+
+
+def between_guests() -> Diagram:
+    """Two nodes in confidential VMs, where nobody looks, and one that is not."""
+    mesh = told({"nodes": [{"name": "a"}, {"name": "b"}, {"name": "c"}]})
+    facts = guest(mesh, "b", seen(mesh), GuestFacts(serial=1))
+    one = mesh["guests"]
+    facts = replace(guest(mesh, "c", facts, GuestFacts(serial=1)), guests=dict.fromkeys("bc", GuestFacts(serial=1)))
+    mesh["guests"] |= one
+    return diagram.of(mesh["nodes"], status(mesh, facts))
+
+
+def test_a_tunnel_of_which_nobody_tells_is_unknown() -> None:
+    drawn = between_guests()
+    assert [(one.one, one.other, one.health) for one in drawn.edges] == [
+        ("a", "b", "up"),
+        ("a", "c", "up"),
+        ("b", "c", "unknown"),
+    ]
+    assert "linkStyle 2 stroke:#656d76,stroke-dasharray:2 6\n" in diagram.mermaid(drawn)
+    assert '"b" -- "c" [label="unknown", style=dotted, color="#656d76"];' in diagram.dot(drawn)
+    picture = ET.fromstring(diagram.svg(drawn))
+    assert [one.get("class") for one in picture.iter(f"{SVG}line") if len(one)] == ["up udp", "up udp", "unknown udp"]
+    assert picture.findtext(f"{SVG}title") == "3 nodes, 3 tunnels, not all known"
+    assert "unknown" in [one.text for one in picture.iter(f"{SVG}text")], "the legend says it"
+
+
+def test_a_tunnel_of_a_guest_that_is_down_is_down() -> None:
+    mesh = told({"nodes": [{"name": "a"}, {"name": "b"}]})
+    facts = guest(mesh, "b", seen(mesh), GuestFacts(complaint="no route"))
+    assert [one.health for one in diagram.of(mesh["nodes"], status(mesh, facts)).edges] == ["down"]
 
 
 @pytest.mark.parametrize("suffix", RENDER)

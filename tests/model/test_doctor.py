@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.model.seen import guest, on_host, reported, seen, told, tunnel, with_container, with_tunnel
-from vpn.model.doctor import CHECKS, Checkup, Finding, Probe, Stopped, examine
+from vpn.model.checkup import Checkup, Finding, Probe, Stopped
+from vpn.model.doctor import CHECKS, examine
 from vpn.model.facts import DatabaseFacts, Facts, GuestFacts, HostFacts, Seen
 
 TWO_HOSTS = {
@@ -53,6 +54,17 @@ def well(mesh: dict[str, Any]) -> Checkup:
 def test_a_mesh_that_is_well_has_no_findings(well: Checkup) -> None:
     assert examine(well) == []
     assert examine(checkup(told(TWO_HOSTS), seen(told(TWO_HOSTS)))) == []
+
+
+def test_a_node_that_nobody_can_look_into(well: Checkup) -> None:
+    others = {name: probe for name, probe in well.probes.items() if name != "b"}
+    finding = only(replace(well, probes=others, unseen={"b": "bash: not found"}))
+    assert (finding.place, finding.trouble, finding.found) == (
+        "b",
+        "it cannot be looked at from inside",
+        "bash: not found",
+    )
+    assert "docker exec wireguard-b report" in finding.fix
 
 
 def test_what_no_check_knows_is_told_all_the_same(mesh: dict[str, Any]) -> None:
@@ -258,7 +270,7 @@ CLUSTER: dict[str, Any] = {"nodes": ONE_HOST["nodes"], "postgres": {"nodes": ["a
     [
         (["primary", "replica", "replica"], None),
         (["replica", "replica", ""], "there is no primary"),
-        (["primary", "primary", "replica"], "there are two primaries"),
+        (["primary", "primary", "replica"], "postgres-a and postgres-b both say that they are the primary"),
     ],
 )
 def test_the_primary_of_postgresql(roles: list[str], trouble: str | None) -> None:

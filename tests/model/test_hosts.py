@@ -274,12 +274,20 @@ def test_two_that_nobody_reaches_have_no_path_without_a_third() -> None:
 # --- what the plan tells
 
 
+def test_what_is_kept_open_for_who_cannot_begin_is_told_when_nothing_else_is() -> None:
+    kept = outputs.links(parse(WIDE | {"keepalive": 0}))["keepalives"]
+    assert "home-1 - nyc-1" in kept
+    assert "fra-1 - fra-2" not in kept
+    assert set(kept.values()) == {25}
+
+
 def test_the_links_between_hosts_and_why_they_go_so() -> None:
     links = outputs.links(parse(WIDE))
     assert links == {
         "tunnels": 10,
         "transports": {"relays": 1, "tcp": 2, "udp": 7},
         "keepalive": 25,
+        "keepalives": {},
         "mostOfANode": 4,
         "between": {
             "cafe - fra": "UDP, opened from cafe: nothing gets in there",

@@ -301,3 +301,10 @@ def test_the_archive_of_its_host_alone_has_its_files() -> None:
     fra, nyc = topology.hosts
     assert len(archive(topology, RING, nyc)) > len(archive(topology, RING, fra))
     assert LOCAL not in topology.hosts
+
+
+@pytest.mark.parametrize(("interval", "bound"), [(5, 180), (60, 210)])
+def test_a_handshake_is_stale_by_how_often_nodes_ping(interval: int, bound: int) -> None:
+    rules = [rule for group in alerts.rules(interval, has_database=False)["groups"] for rule in group["rules"]]
+    (stale,) = [rule for rule in rules if rule.get("alert") == "HandshakeStale"]
+    assert f"vpn:peer_handshake_age_seconds > {bound} " in stale["expr"]

@@ -102,6 +102,27 @@ def test_a_tunnel_without_a_handshake(mesh: dict[str, Any], age: float, trouble:
     assert node(mesh, with_tunnel(seen(mesh), "a", "b", tunnel("172.20.0.3:51820", age)), "a").trouble == trouble
 
 
+@pytest.mark.parametrize(("keepalive", "bound"), [(1, 180), (25, 180), (30, 180), (31, 181), (120, 270), (600, 750)])
+def test_how_old_a_handshake_may_be_depends_on_the_keepalive(keepalive: int, bound: int) -> None:
+    mesh = told({**THREE, "keepalive": keepalive})
+    assert node(mesh, with_tunnel(seen(mesh), "a", "b", tunnel("", bound)), "a").trouble == ""
+    late = node(mesh, with_tunnel(seen(mesh), "a", "b", tunnel("", bound + 1)), "a")
+    assert late.peers[0].trouble == f"no handshake for {bound + 1} s"
+
+
+def test_a_tunnel_that_is_kept_open_for_who_cannot_begin_is_bound_though_others_are_not() -> None:
+    hosts = [
+        {"name": "fra", "docker": "ssh://fra", "address": "198.51.100.1"},
+        {"name": "home", "docker": "ssh://home", "inbound": "none"},
+    ]
+    nodes = [{"name": "a", "host": "fra"}, {"name": "b", "host": "fra"}, {"name": "c", "host": "home"}]
+    mesh = told({"hosts": hosts, "nodes": nodes, "keepalive": 0})
+    facts = seen(mesh)
+    for peer in "bc":
+        facts = with_tunnel(facts, "a", peer, tunnel("", 181), "fra")
+    assert node(mesh, facts, "a").trouble == "1 of 2 tunnels: c (no handshake for 181 s)"
+
+
 def test_a_tunnel_that_nobody_keeps_alive_may_be_silent() -> None:
     mesh = told({**THREE, "keepalive": 0})
     for age in (None, 9999):
@@ -164,6 +185,13 @@ def test_a_gate_without_its_chain() -> None:
 CLUSTER = {"nodes": THREE["nodes"], "postgres": {"nodes": ["a", "b", "c"]}}
 
 
+SPREAD = {
+    "hosts": [{"name": one, "docker": f"ssh://{one}", "address": f"198.51.100.{ord(one)}"} for one in "abc"],
+    "nodes": [{"name": one, "host": one} for one in "abc"],
+    "postgres": {"nodes": ["a", "b", "c"]},
+}
+
+
 def databases(*roles: str) -> dict[str, DatabaseFacts]:
     """Members with these roles."""
     lags = {"a": 0, "b": 512, "c": None}
@@ -190,6 +218,30 @@ def test_the_members_of_a_cluster(roles: tuple[str, ...], troubles: tuple[str, .
     found = status(mesh, on_host(seen(mesh), databases=databases(*roles)))
     assert found.troubles == troubles
     assert [one.role for one in found.databases] == list(roles)
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "roles", "leader", "trouble"),
+    [
+        ("c", ("replica", "replica", ""), "c", None),
+        ("c", ("replica", "replica", ""), "", "there is no primary"),
+        ("c", ("replica", "replica", ""), "b", "there is no primary"),
+        ("abc", ("", "", ""), "", "nobody tells which member is the primary"),
+    ],
+)
+def test_a_primary_that_cannot_be_asked_is_what_the_others_say(
+    unreachable: str, roles: tuple[str, ...], leader: str, trouble: str | None
+) -> None:
+    mesh = told(SPREAD)
+    facts = seen(mesh)
+    for node_name, role in zip("abc", roles, strict=True):
+        view = DatabaseFacts(role=role, state="running", leader=leader, lags={"a": 0, "b": 0, "c": 0})
+        facts = on_host(facts, node_name, databases={f"postgres-{node_name}": view})
+    lost = {name: HostFacts(complaint="refused") for name in unreachable}
+    found = status(mesh, replace(facts, hosts={**facts.hosts, **lost}))
+    assert [one for one in found.troubles if one.startswith("PostgreSQL")] == (
+        [f"PostgreSQL: {trouble}"] if trouble else []
+    )
 
 
 def test_a_member_that_is_paused_is_not_well() -> None:

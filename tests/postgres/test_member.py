@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_cluster import accounts, scram
+from postgres_cluster import accounts, postgres, scram
 from postgres_cluster.__main__ import OTHER_VERSION, _look
 from postgres_cluster.backup import due
 from postgres_cluster.delivery import Delivery, DeliveryError
 from postgres_cluster.turn import RESTART, SWITCH_OVER, turn
+
+from vpn.model import status
 
 
 def member(
     name: str, role: str = "quorum_standby", state: str = "streaming", *, pending: bool = True
 ) -> dict[str, Any]:
     return {"name": name, "role": role, "state": state, **({"pending_restart": True} if pending else {})}
+
+
+def test_the_command_line_knows_a_primary_by_the_same_words() -> None:
+    assert status.PRIMARY_ROLES == postgres.PRIMARY_ROLES
 
 
 LEADER = member("a", "leader", "running")

@@ -20,7 +20,7 @@ from vpn.cli import examine, look, mesh
 from vpn.cli.failure import CliError
 from vpn.cli.options import Answer, JsonOption, MeshOption, StackOption, show
 from vpn.engines import Engine, connected
-from vpn.model.doctor import Checkup
+from vpn.model.checkup import Checkup
 from vpn.model.doctor import examine as findings
 from vpn.model.facts import Outputs
 from vpn.model.hosts import Host

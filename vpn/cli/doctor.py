@@ -9,7 +9,7 @@ from rich.table import Table
 from vpn.cli import examine, mesh
 from vpn.cli.failure import CliError
 from vpn.cli.options import Answer, JsonOption, MeshOption, StackOption, show
-from vpn.model.doctor import Finding
+from vpn.model.checkup import Finding
 from vpn.model.doctor import examine as findings
 
 

@@ -11,7 +11,7 @@ from bootstrap.environment import existing
 from vpn.cli import look
 from vpn.engines import Engine, connected
 from vpn.model import report
-from vpn.model.doctor import Checkup, Probe, Stopped
+from vpn.model.checkup import Checkup, Probe, Stopped
 from vpn.model.facts import Outputs, Seen
 from vpn.model.hosts import Host
 from vpn.model.status import container_trouble
@@ -20,6 +20,7 @@ from vpn.model.untrusted import shown
 SECONDS = 60  # for an answer of an engine: a walk along a bad path takes some
 AT_ONCE = 8  # looks into nodes of one host
 MOST_SHOWN = 300  # characters
+TROUBLES = (docker.errors.DockerException, OSError)  # of an engine
 TOOLS = {"pulumi": ("pulumi", "version"), "docker": ("docker", "--version")}
 # The largest packet that gets to each address, a few at a time. A lost one may be chance, so several are sent before
 # anybody walks, and one more in the end.
@@ -61,6 +62,7 @@ def checkup(outputs: Outputs) -> Checkup:
         outputs=outputs,
         facts=facts,
         probes={name: probe for one in found for name, probe in one.probes.items()},
+        unseen={name: why for one in found for name, why in one.unseen.items()},
         stopped={place: why for one in found for place, why in one.stopped.items()},
         versions=tools()
         | {f"engine {name}": one.version for name, one in zip(hosts, found, strict=True) if one.version},
@@ -77,6 +79,7 @@ def tools() -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     probes: Mapping[str, Probe]
+    unseen: Mapping[str, str]
     stopped: Mapping[tuple[str, str], Stopped]
     version: str
 
@@ -91,33 +94,48 @@ class _Examination:
 
     def result(self) -> _Found:
         try:
-            return self._result()
-        except (docker.errors.DockerException, OSError):
-            return _Found(probes={}, stopped={}, version="")  # it answered a second ago; what it told then is there
+            with connected(self.host, SECONDS) as engine:
+                return self._result(engine)
+        except TROUBLES as error:  # it answered a second ago; what it told then is there
+            unseen = {one["name"]: shown(str(error)) for one in self._nodes}
+            return _Found(probes={}, unseen=unseen, stopped={}, version="")
 
-    def _result(self) -> _Found:
-        entries = [one for one in self.outputs["containers"] if one["host"] == self.host.name]
-        nodes = [one for one in entries if one["kind"] == "node" and look.is_running(self.seen, one)]
-        with connected(self.host, SECONDS) as engine, ThreadPoolExecutor(AT_ONCE) as pool:
-            probes = dict(
-                zip((one["name"] for one in nodes), pool.map(lambda one: self._probe(engine, one), nodes), strict=True)
-            )
-            return _Found(
-                probes={name: probe for name, probe in probes.items() if probe},
-                stopped=dict(self._stopped(engine, entries)),
-                version=str(engine.version()["Version"]),
-            )
+    @property
+    def _entries(self) -> list[Mapping[str, Any]]:
+        return [one for one in self.outputs["containers"] if one["host"] == self.host.name]
 
-    def _probe(self, engine: Engine, entry: Mapping[str, Any]) -> Probe | None:
+    @property
+    def _nodes(self) -> list[Mapping[str, Any]]:
+        """Those that run."""
+        return [one for one in self._entries if one["kind"] == "node" and look.is_running(self.seen, one)]
+
+    def _result(self, engine: Engine) -> _Found:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            looks = list(pool.map(lambda one: (one["name"], self._look(engine, one)), self._nodes))
+        return _Found(
+            probes={name: look for name, look in looks if isinstance(look, Probe)},
+            unseen={name: look for name, look in looks if isinstance(look, str)},
+            stopped=dict(self._stopped(engine, self._entries)),
+            version=_version(engine),
+        )
+
+    def _look(self, engine: Engine, entry: Mapping[str, Any]) -> Probe | str:
+        """What a node showed, or why it did not."""
+        text = ""
+        try:
+            text = self._ask(engine, entry)
+            return parsed(text)
+        except TROUBLES as error:
+            return shown(str(error))
+        except (LookupError, ValueError):
+            return shown(text[-MOST_SHOWN:].strip()) or "it says nothing"
+
+    def _ask(self, engine: Engine, entry: Mapping[str, Any]) -> str:
         nodes = self.outputs["nodes"]
         # A ping is answered with as much, so one look is for both ways; who is in a confidential VM looks at nobody.
         guests, name = self.outputs["guests"], entry["name"]
         addresses = [nodes[peer]["address"] for peer in nodes[name]["peers"] if name < peer or peer in guests]
-        text = look.run(engine, entry["container"], "bash", "-c", PROBE, "bash", *addresses, seconds=SECONDS)[1]
-        try:
-            return parsed(text)
-        except (LookupError, ValueError):
-            return None
+        return look.run(engine, entry["container"], "bash", "-c", PROBE, "bash", *addresses, seconds=SECONDS)[1]
 
     def _stopped(
         self, engine: Engine, entries: Sequence[Mapping[str, Any]]
@@ -141,10 +159,18 @@ def parsed(text: str) -> Probe:
     )
 
 
+def _version(engine: Engine) -> str:
+    try:
+        return str(engine.version()["Version"])
+    except TROUBLES:
+        return ""
+
+
 def _state(engine: Engine, container: str) -> Mapping[str, Any]:
+    """Nothing when the engine does not tell of this one: of the others it may."""
     try:
         return dict(engine.inspect_container(container)["State"])
-    except docker.errors.NotFound:
+    except TROUBLES:
         return {}
 
 

@@ -34,7 +34,7 @@ def graph(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw nodes and tunnels: red what is down, dashed what goes over TCP."""
+    """Draw nodes and tunnels: red what is down, grey what nobody tells of, dashed what goes over TCP."""
     with Console(stderr=True).status("looking"):
         outputs = mesh.outputs(mesh_file, stack)
         status = View(outputs, look.facts(outputs)).status()

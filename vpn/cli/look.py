@@ -32,6 +32,7 @@ NEEDED = ("nodes", "hosts", "containers", "guests", "links", "mesh", "tests")
 MEMBERS = "# members\n"
 # Token, key, address and owner (docker/gate, board).
 GATE = 'health; echo "# members"; tail -n +2 /members/members'
+LEADER = "leader"  # of Patroni's members: who holds the lock, and so is the primary (Patroni 4.0, REST API, /cluster)
 MEMBER = re.compile(r"^([0-9]+) ([A-Za-z0-9+/]{43}=) ([0-9.]+) (0x[0-9A-Fa-f]{40})$", re.MULTILINE)
 
 
@@ -128,17 +129,23 @@ class _Look:
         return told_by_gate(run(self.engine, container, "sh", "-c", GATE)[1])
 
     def _database(self, container: str) -> DatabaseFacts:
-        text = run(self.engine, container, "member", "state")[1]
-        try:
-            told = json.loads(text)
-            return DatabaseFacts(
-                complaint=shown(str(told["complaint"])),
-                role=shown(str(told.get("role") or "")),
-                state=shown(str(told.get("state") or "")),
-                lags={one["name"]: _bytes(one["lag"]) for one in told.get("members", [])},
-            )
-        except (LookupError, TypeError, ValueError):
-            return DatabaseFacts(complaint=f"tells nothing: {shown(text[:200])}")
+        return told_by_member(run(self.engine, container, "member", "state")[1])
+
+
+def told_by_member(text: str) -> DatabaseFacts:
+    """What a member of the PostgreSQL cluster says of itself and, by Patroni's word, of the others."""
+    try:
+        told = json.loads(text)
+        members = told.get("members", [])
+        return DatabaseFacts(
+            complaint=shown(str(told["complaint"])),
+            role=shown(str(told.get("role") or "")),
+            state=shown(str(told.get("state") or "")),
+            leader=next((str(one["name"]) for one in members if one["role"] == LEADER), ""),
+            lags={one["name"]: _bytes(one["lag"]) for one in members},
+        )
+    except (LookupError, TypeError, ValueError):
+        return DatabaseFacts(complaint=f"tells nothing: {shown(text[:200])}")
 
 
 def told_by_gate(text: str) -> tuple[str, tuple[Member, ...]]:

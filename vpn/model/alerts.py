@@ -5,7 +5,7 @@ Ages are differences of two times of one node's clock, so that it may differ fro
 
 from typing import Any
 
-from vpn.model.status import STALE
+from vpn.model.status import stale_after
 
 PASS_STALE = 60  # seconds; the agent passes every five
 NOT_APPLIED = 30  # seconds; an `up` that changes keys takes 15
@@ -69,6 +69,7 @@ def _of_nodes(interval: int) -> list[dict[str, Any]]:
 
 
 def _of_links(interval: int) -> list[dict[str, Any]]:
+    stale = stale_after(interval)  # every look of a node pings its peers
     return [
         _alert(
             "LinkDown",
@@ -80,7 +81,7 @@ def _of_links(interval: int) -> list[dict[str, Any]]:
         ),
         _alert(
             "HandshakeStale",
-            f"vpn:peer_handshake_age_seconds > {STALE} {PEER_IS_UP}",
+            f"vpn:peer_handshake_age_seconds > {stale} {PEER_IS_UP}",
             interval,
             WARNING,
             "The last handshake of {{ $labels.node }} with {{ $labels.peer }} was {{ $value | humanizeDuration }} ago.",

@@ -9,24 +9,32 @@ from xml.sax.saxutils import escape, quoteattr
 
 from vpn.model.status import TCP, UDP, Node, Status, natural
 
-UP, DOWN = "up", "down"
+UP, DOWN, UNKNOWN = "up", "down", "unknown"
+COLOURS = {UP: "#1a7f37", DOWN: "#cf222e", UNKNOWN: "#656d76"}
 LETTER, LINE = 8, 22  # width and height of text, like all lengths in pixels
 MARGIN = 24
 DOT = 7
 LEAST_RADIUS = 130
 DENSE = 200  # lines: more hide each other, and what is down
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
-LEGEND = ((UP, UDP, "UDP"), (UP, TCP, "TCP"), (DOWN, UDP, "down"))
-# Colours that are told apart on both grounds; who sees none has dashes for TCP, dots for what is down, and crosses.
+LEGEND = ((UP, UDP, "UDP"), (UP, TCP, "TCP"), (DOWN, UDP, "down"), (UNKNOWN, UDP, "unknown"))
+MERMAID_LINES = {
+    DOWN: f"stroke:{COLOURS[DOWN]}",
+    UNKNOWN: f"stroke:{COLOURS[UNKNOWN]},stroke-dasharray:2 6",
+}
+# Colours that are told apart on both grounds; who sees none has dashes for TCP, dots for what is down or,
+# far apart, unknown, and crosses.
 STYLE = """\
 text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 .ground { fill: #ffffff }
 .host { fill: #656d76; font-size: 12px }
 .up { stroke: #1a7f37 }
 .down { stroke: #cf222e }
+.unknown { stroke: #656d76 }
 line { stroke-width: 1.5 }
 line.tcp { stroke-dasharray: 7 4 }
 line.down { stroke-dasharray: 1.5 4 }
+line.unknown { stroke-dasharray: 1.5 9 }
 .dense line.up:not(.key) { stroke-width: 0.6; opacity: 0.4 }
 circle.up { fill: #1a7f37 }
 circle.down { fill: #cf222e }
@@ -36,6 +44,7 @@ circle.down { fill: #cf222e }
   .host { fill: #8d96a0 }
   .up { stroke: #3fb950 }
   .down { stroke: #f85149 }
+  .unknown { stroke: #8d96a0 }
   circle.up { fill: #3fb950 }
   circle.down { fill: #f85149 }
 }"""
@@ -60,6 +69,7 @@ class Edge:
     transport: str
     """udp or tcp; empty when nothing goes."""
     health: str
+    """up or down; unknown when neither end tells, as between two confidential VMs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +99,11 @@ def _node_health(node: Node) -> str:
 def _edge(one: Node, other: Node) -> Edge:
     """A tunnel is up when both ends are, and all that tell of it say so; it is over TCP when one end's packets are."""
     told = [peer for node, end in ((one, other), (other, one)) for peer in node.peers if peer.name == end.name]
-    lost = not told or any(peer.trouble for peer in told) or DOWN in (_node_health(one), _node_health(other))
+    lost = any(peer.trouble for peer in told) or DOWN in (_node_health(one), _node_health(other))
     ways = {peer.transport for peer in told} - {""}
     transport = TCP if TCP in ways else UDP if ways else ""
-    return Edge(one=one.name, other=other.name, transport=transport, health=DOWN if lost else UP)
+    health = DOWN if lost else UP if told else UNKNOWN
+    return Edge(one=one.name, other=other.name, transport=transport, health=health)
 
 
 # --- Mermaid
@@ -109,10 +120,10 @@ def mermaid(diagram: Diagram) -> str:
     for one in diagram.edges:
         arrow = "-.-" if one.transport == TCP else "---"
         lines.append(f'  {ids[one.one]} {arrow}|"{_way(one)}"| {ids[one.other]}')
-    down = [str(number) for number, one in enumerate(diagram.edges) if one.health == DOWN]
-    if down:
-        lines.append(f"  linkStyle {','.join(down)} stroke:#cf222e")
-    lines += ["  classDef up stroke:#1a7f37", "  classDef down stroke:#cf222e"]
+    for health, style in MERMAID_LINES.items():
+        numbers = [str(number) for number, one in enumerate(diagram.edges) if one.health == health]
+        lines += [f"  linkStyle {','.join(numbers)} {style}"] if numbers else []
+    lines += [f"  classDef {health} stroke:{COLOURS[health]}" for health in (UP, DOWN)]
     return "\n".join(lines) + "\n"
 
 
@@ -134,7 +145,7 @@ def dot(diagram: Diagram) -> str:
         ]
         lines.append("  }")
     for one in diagram.edges:
-        style = "dashed" if one.transport == TCP else "solid"
+        style = "dotted" if one.health == UNKNOWN else "dashed" if one.transport == TCP else "solid"
         ends = f"{_quoted(one.one)} -- {_quoted(one.other)}"
         lines.append(f"  {ends} [label={_quoted(_way(one))}, style={style}, color={_colour(one.health)}];")
     return "\n".join([*lines, "}"]) + "\n"
@@ -146,7 +157,7 @@ def _quoted(text: str) -> str:
 
 
 def _colour(health: str) -> str:
-    return '"#1a7f37"' if health == UP else '"#cf222e"'
+    return _quoted(COLOURS[health])
 
 
 def _hosts(diagram: Diagram) -> Iterator[tuple[str, list[Vertex]]]:
@@ -159,7 +170,7 @@ def _label(vertex: Vertex) -> str:
 
 
 def _way(edge: Edge) -> str:
-    return DOWN if edge.health == DOWN else edge.transport.upper() or "idle"
+    return edge.health if edge.health != UP else edge.transport.upper() or "idle"
 
 
 # --- SVG
@@ -179,9 +190,8 @@ def svg(diagram: Diagram) -> str:
     radius = _radius(diagram)
     side = _side(diagram, radius)
     places = _places(diagram.vertices, radius, side / 2)
-    well = DOWN not in {one.health for one in diagram.vertices} | {one.health for one in diagram.edges}
     box, density = f"0 0 {side} {side}", "dense" if len(diagram.edges) > DENSE else "sparse"
-    title = f"{len(diagram.vertices)} nodes, {len(diagram.edges)} tunnels, {'all up' if well else 'not all up'}"
+    title = f"{len(diagram.vertices)} nodes, {len(diagram.edges)} tunnels, {_in_short(diagram)}"
     lines = [
         f'<svg {NAMESPACE} class="{density}" viewBox="{box}" role="img" aria-label={quoteattr(title)}>',
         f"<title>{escape(title)}</title>",
@@ -193,6 +203,13 @@ def svg(diagram: Diagram) -> str:
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _in_short(diagram: Diagram) -> str:
+    healths = {one.health for one in diagram.vertices} | {one.health for one in diagram.edges}
+    if DOWN in healths:
+        return "not all up"
+    return "not all known" if UNKNOWN in healths else "all up"
 
 
 def _several_hosts(diagram: Diagram) -> bool:

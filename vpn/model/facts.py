@@ -38,6 +38,8 @@ class DatabaseFacts:
     """What is wrong with it; empty if nothing."""
     role: str = ""
     state: str = ""
+    leader: str = ""
+    """The node whose member this one takes for the primary; empty if for none, or nobody told it."""
     lags: Mapping[str, int | None] = field(default_factory=dict)
     """Bytes that every member is behind, as this one knows it, by the node's name."""
 

@@ -9,7 +9,9 @@ from typing import Any
 from vpn.model.facts import DatabaseFacts, Facts, HostFacts, Member, Outputs, Seen
 from vpn.model.report import NodeReport, Tunnel
 
-STALE = 180  # seconds: a tunnel that is used has a handshake every 120; then its key ends (WireGuard paper, 6.1)
+# Seconds after a handshake (WireGuard paper, 6.1): past the one, a packet makes the next, past the other, its key ends.
+REKEY_AFTER, REJECT_AFTER = 120, 180
+HANDSHAKE_TAKES = 30  # seconds, when some of its packets are lost: they are repeated every five
 SILENT = 30  # seconds without a report; a node makes one every five
 UDP, TCP = "udp", "tcp"
 OK = "ok"
@@ -119,6 +121,11 @@ def container_trouble(seen: Seen | None) -> str:
     return "the container is unhealthy" if "(unhealthy)" in seen.status else ""
 
 
+def stale_after(quiet: int) -> int:
+    """Age in seconds of a handshake that says the tunnel is gone, where a packet goes every so many seconds."""
+    return max(REJECT_AFTER, REKEY_AFTER + quiet + HANDSHAKE_TAKES)
+
+
 def transport(endpoint: str, relay: str | None) -> str:
     """How packets go to an endpoint: what a relay carries over TCP comes from, and goes to, the one beside the node."""
     if not endpoint:
@@ -145,7 +152,7 @@ class View:
             parts=parts,
             members=tuple(self._members()),
             databases=databases,
-            troubles=tuple(dict.fromkeys((*self._hosts(), *told, *self._cluster(databases)))),
+            troubles=tuple(dict.fromkeys((*self._hosts(), *told, *self._cluster()))),
         )
 
     def _hosts(self) -> Iterator[str]:
@@ -211,7 +218,7 @@ class View:
             handshake=age,
             received=tunnel.received,
             sent=tunnel.sent,
-            trouble=self._tunnel_trouble(age),
+            trouble=_tunnel_trouble(age, self._keepalive(name, peer)),
         )
 
     def _age(self, host: str, tunnel: Tunnel) -> float | None:
@@ -219,11 +226,10 @@ class View:
         told = self._on(host).report
         return max(told.clock - tunnel.handshake, 0.0) if tunnel.handshake and told else None
 
-    def _tunnel_trouble(self, age: float | None) -> str:
-        """A tunnel that nobody keeps alive may be silent."""
-        if not self.outputs["links"]["keepalive"] or (age is not None and age <= STALE):
-            return ""
-        return "never connected" if age is None else f"no handshake for {age:.0f} s"
+    def _keepalive(self, name: str, peer: str) -> int:
+        """Seconds between two packets of a tunnel, at most; 0: nobody keeps it alive."""
+        links = self.outputs["links"]
+        return int(links.get("keepalives", {}).get(" - ".join(sorted((name, peer))), links["keepalive"]))
 
     # --- nodes in confidential VMs: nobody looks inside
 
@@ -319,12 +325,26 @@ class View:
             lags |= view.lags
         return lags
 
-    def _cluster(self, databases: tuple[Database, ...]) -> Iterator[str]:
-        primaries = [one.name for one in databases if one.role in PRIMARY_ROLES]
-        if databases and not primaries:
-            yield "PostgreSQL: there is no primary"
+    def _cluster(self) -> Iterator[str]:
+        trouble = self.cluster_trouble()
+        if trouble:
+            yield f"PostgreSQL: {trouble}"
+
+    def cluster_trouble(self) -> str:
+        """What is wrong with the PostgreSQL cluster's primary; empty if nothing, or there is no cluster."""
+        members = tuple(self._databases())
+        primaries = [one.name for one in members if one.role in PRIMARY_ROLES]
         if len(primaries) > 1:
-            yield f"PostgreSQL: {' and '.join(primaries)} both say that they are the primary"
+            return f"{' and '.join(primaries)} both say that they are the primary"
+        return self._missing_primary(members) if members and not primaries else ""
+
+    def _missing_primary(self, members: tuple[Database, ...]) -> str:
+        """Who cannot be asked may be the primary, and is when the others say so; that it cannot is told already."""
+        unasked = {one.name.removeprefix("postgres-") for one in members if self._on(one.host).complaint}
+        views = [view for host in self.facts.hosts.values() for view in host.databases.values() if view.lags]
+        if unasked.intersection(view.leader for view in views):
+            return ""
+        return "there is no primary" if views or not unasked else "nobody tells which member is the primary"
 
 
 def _report_trouble(host: HostFacts, report: NodeReport | None, key: str) -> str:
@@ -335,6 +355,13 @@ def _report_trouble(host: HostFacts, report: NodeReport | None, key: str) -> str
     if not report.state.startswith(OK):
         return report.state
     return "" if report.public_key == key else f"its key is {report.public_key or 'none'} instead of {key}"
+
+
+def _tunnel_trouble(age: float | None, keepalive: int) -> str:
+    """A tunnel that nobody keeps alive may be silent."""
+    if not keepalive or (age is not None and age <= stale_after(keepalive)):
+        return ""
+    return "never connected" if age is None else f"no handshake for {age:.0f} s"
 
 
 def _config_trouble(wanted: str | None, applied: str | None) -> str:
