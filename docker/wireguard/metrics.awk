@@ -13,7 +13,7 @@ source == "list" && lines > 1 {
     key_at[$2] = $3
     up[$3] = 0
 }
-source == "handshakes" && $2 > 0 { handshake[$1] = $2 } # 0: never
+source == "latest-handshakes" && $2 > 0 { handshake[$1] = $2 } # 0: never
 source == "transfer" {
     received[$1] = $2
     sent[$1] = $3
@@ -22,14 +22,15 @@ source == "endpoints" && $2 != "(none)" {
     split($2, endpoint, ":")
     over_tcp[$1] = endpoint[1] == relay ? 1 : 0
 }
-source == "pings" && / bytes from / && match($0, /time=[0-9.]+/) {
-    key_that_answers = key_at[substr($4, 1, length($4) - 1)] # behind the address is a colon
-    up[key_that_answers] = 1
-    round_trip[key_that_answers] = substr($0, RSTART + 5, RLENGTH - 5) / 1000
+source == "pings" && $1 in key_at && $3 == "ms)" { # fping(8): "10.0.0.2 (0.52 ms)"
+    up[key_at[$1]] = 1
+    round_trip[key_at[$1]] = substr($2, 2) / 1000
 }
 source == "denied" && $1 == "packets" { denied = $2 }
 source == "times" { changed[$1] = $2 }
 source == "sums" { generation[$2] = substr($1, 1, 12) }
+source == "state" && /^ok, new keys wait / { waits = 1 }
+source == "dataplane" { is_kernel = $1 == "kernel" }
 source == "node" { node[$1] = $2 }
 source == "members" && $1 ~ /^[0-9]+$/ && $3 ~ /^[0-9.]+$/ { # the gate's word: nothing else of it goes on
     token[++members] = $1
@@ -68,10 +69,11 @@ END {
     gauge("look_timestamp_seconds", "When all this was found.", node["now"])
     gauge("pass_timestamp_seconds", "When the agent last compared the node with its config.", changed["/run/wireguard/state"])
     gauge("config_applied", "Whether the node is as its config volume says.", node["applied"])
+    gauge("keys_wait", "Whether new keys wait for the moment when all nodes go over to theirs.", waits + 0)
     gauge("config_applied_timestamp_seconds", "When the config it goes by came.", changed["/run/wireguard/config/SHA256SUMS"])
     family("config_info", "gauge", "Generations of the config, as delivered and as the node goes by.")
     print "vpn_config_info{wanted=\"" wanted "\",applied=\"" applied "\"} 1"
-    gauge("kernel", "Whether WireGuard is the kernel's, and not wireguard-go.", node["dataplane"] == "kernel" ? 1 : 0)
+    gauge("kernel", "Whether WireGuard is the kernel's, and not wireguard-go.", is_kernel + 0)
     of_peers("peer_up", "gauge", "Whether the peer answered a ping through the tunnel.", up)
     of_peers("peer_round_trip_seconds", "gauge", "How long that took.", round_trip)
     of_peers("peer_last_handshake_timestamp_seconds", "gauge", "Last handshake; none if there never was one.", handshake)
