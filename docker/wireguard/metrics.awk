@@ -22,9 +22,10 @@ source == "endpoints" && $2 != "(none)" {
     split($2, endpoint, ":")
     over_tcp[$1] = endpoint[1] == relay ? 1 : 0
 }
-source == "pings" && $1 in key_at && $3 == "ms)" { # fping(8): "10.0.0.2 (0.52 ms)"
-    up[key_at[$1]] = 1
-    round_trip[key_at[$1]] = substr($2, 2) / 1000
+source == "pings" && / bytes from / && match($0, /time=[0-9.]+/) {
+    key_that_answers = key_at[substr($4, 1, length($4) - 1)] # behind the address is a colon
+    up[key_that_answers] = 1
+    round_trip[key_that_answers] = substr($0, RSTART + 5, RLENGTH - 5) / 1000
 }
 source == "denied" && $1 == "packets" { denied = $2 }
 source == "times" { changed[$1] = $2 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from docker.models.containers import Container
 
 import docker
+from vpn.model.privileges import NODE_CAPABILITIES, NODE_SYSCTLS
 
 # Addresses of its own answer; the others lead to an interface behind which there is nobody. A pause of a second between
 # two looks is the shortest there is.
@@ -41,7 +42,9 @@ def exporter(client: docker.DockerClient, image: str, name: str, peers: int) -> 
         detach=True,
         network_mode="none",
         cap_drop=["ALL"],
-        cap_add=["NET_ADMIN", "NET_RAW", "SETUID", "SETGID"],
+        cap_add=list(NODE_CAPABILITIES),
+        sysctls=NODE_SYSCTLS,
+        security_opt=["no-new-privileges"],
         devices=["/dev/net/tun:/dev/net/tun:rwm"],
         tmpfs={"/run": ""},
     )

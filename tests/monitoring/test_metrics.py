@@ -35,9 +35,11 @@ KEYB=\t172.20.0.3:51820
 KEYC=\t172.20.128.1:20003
 KEYD=\t(none)
 # pings
-10.0.0.2 (0.500 ms)
-10.9.9.9 (1.00 ms)
-ICMP Host Unreachable from 10.0.0.1 for ICMP Echo sent to 10.0.0.3
+PING 10.0.0.2 (10.0.0.2) 56(84) bytes of data.
+PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.
+64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=0.5 ms
+From 10.0.0.1 icmp_seq=1 Destination Host Unreachable
+64 bytes from 10.9.9.9: icmp_seq=1 ttl=64 time=1 ms
 # denied
 table inet dstack_vpn {
 \tcounter denied {

@@ -1,6 +1,6 @@
 """Sees how a running mesh is, with as few questions as there can be: three a host, however many nodes it has.
 
-What can be long ago is not: containers are listed by their engine now, nodes left their reports in the last seconds.
+What can be long ago is not: containers are listed by their engine now, nodes are asked by their config carrier.
 """
 
 import json

@@ -10,7 +10,7 @@ from vpn.model.facts import DatabaseFacts, Facts, HostFacts, Member, Outputs, Se
 from vpn.model.report import NodeReport, Tunnel
 
 STALE = 180  # seconds: a tunnel that is used has a handshake every 120; then its key ends (WireGuard paper, 6.1)
-SILENT = 30  # seconds without a report; a node makes one every five
+SILENT = 30  # seconds without a report; a node makes one within a second of the question
 UDP, TCP = "udp", "tcp"
 OK = "ok"
 PRIMARY_ROLES = ("primary", "master")
