@@ -13,7 +13,7 @@ source == "list" && lines > 1 {
     key_at[$2] = $3
     up[$3] = 0
 }
-source == "handshakes" && $2 > 0 { handshake[$1] = $2 } # 0: never
+source == "latest-handshakes" && $2 > 0 { handshake[$1] = $2 } # 0: never
 source == "transfer" {
     received[$1] = $2
     sent[$1] = $3
@@ -30,6 +30,8 @@ source == "pings" && / bytes from / && match($0, /time=[0-9.]+/) {
 source == "denied" && $1 == "packets" { denied = $2 }
 source == "times" { changed[$1] = $2 }
 source == "sums" { generation[$2] = substr($1, 1, 12) }
+source == "state" && /^ok, new keys wait / { waits = 1 }
+source == "dataplane" { is_kernel = $1 == "kernel" }
 source == "node" { node[$1] = $2 }
 source == "members" && $1 ~ /^[0-9]+$/ && $3 ~ /^[0-9.]+$/ { # the gate's word: nothing else of it goes on
     token[++members] = $1
@@ -68,10 +70,11 @@ END {
     gauge("look_timestamp_seconds", "When all this was found.", node["now"])
     gauge("pass_timestamp_seconds", "When the agent last compared the node with its config.", changed["/run/wireguard/state"])
     gauge("config_applied", "Whether the node is as its config volume says.", node["applied"])
+    gauge("keys_wait", "Whether new keys wait for the moment when all nodes go over to theirs.", waits + 0)
     gauge("config_applied_timestamp_seconds", "When the config it goes by came.", changed["/run/wireguard/config/SHA256SUMS"])
     family("config_info", "gauge", "Generations of the config, as delivered and as the node goes by.")
     print "vpn_config_info{wanted=\"" wanted "\",applied=\"" applied "\"} 1"
-    gauge("kernel", "Whether WireGuard is the kernel's, and not wireguard-go.", node["dataplane"] == "kernel" ? 1 : 0)
+    gauge("kernel", "Whether WireGuard is the kernel's, and not wireguard-go.", is_kernel + 0)
     of_peers("peer_up", "gauge", "Whether the peer answered a ping through the tunnel.", up)
     of_peers("peer_round_trip_seconds", "gauge", "How long that took.", round_trip)
     of_peers("peer_last_handshake_timestamp_seconds", "gauge", "Last handshake; none if there never was one.", handshake)

@@ -133,10 +133,11 @@ def test_a_relay_has_its_settings_and_nothing_else(relay: dict[str, str]) -> Non
     assert "relay has just one file" in refusal_of(files=node() | {"relay": relay})
 
 
+TAKEN = ["asked", "applied", "switch-at", "report", "tell", "SHA256SUMS"]
 NAMES = ["", ".", "..", ".x", "../x", "a/b", "/x", "a\\b", "a\n", "a\0b", "A", "-x", "\u00e4", "x" * 101]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "asked", "applied", "switch-at", "report", "SHA256SUMS", ".wg0.conf.new"])
+@pytest.mark.parametrize("name", [*NAMES, *TAKEN, ".wg0.conf.new"])
 def test_a_name_that_is_no_plain_one_or_the_exchange_s_is_refused(name: str) -> None:
     assert "node cannot have a file" in refusal_of(files=node(**{name: ""}))
 

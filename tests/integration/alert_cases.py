@@ -6,6 +6,7 @@ from typing import Any
 STEP = "5s"
 UP = 'up{{job="nodes",node="{}",host="local"}}'
 LOOK, PASS = 'vpn_look_timestamp_seconds{node="a"}', 'vpn_pass_timestamp_seconds{node="a"}'
+APPLIED, WAIT = 'vpn_config_applied{node="a"}', 'vpn_keys_wait{node="a"}'
 PEER, HANDSHAKE = (f'vpn_peer_{name}{{node="a",peer="b"}}' for name in ("up", "last_handshake_timestamp_seconds"))
 BOTH_UP = {UP.format("a"): "1x80", UP.format("b"): "1x80"}
 TICKING = "0+5x80"
@@ -23,7 +24,9 @@ CASES: tuple[tuple[str, dict[str, str], dict[int, int]], ...] = (
     ("HandshakeStale", {UP.format("b"): AWAY, LOOK: TICKING, HANDSHAKE: "0x80"}, {300: 0}),
     ("HandshakeStale", BOTH_UP | {LOOK: TICKING}, {300: 0}),  # never connected is no age
     ("MemberLeaseExpired", {'vpn_member_lease_valid{node="a"}': AWAY}, {50: 0, 65: 1}),
-    ("ConfigNotApplied", {'vpn_config_applied{node="a"}': AWAY}, {50: 0, 80: 0, 90: 1}),
+    ("ConfigNotApplied", {APPLIED: AWAY}, {50: 0, 80: 0, 90: 1}),
+    ("ConfigNotApplied", {APPLIED: "1x10 0x13 1x60", WAIT: "0x10 1x12 0x60"}, {90: 0, 115: 0, 130: 0}),
+    ("ConfigNotApplied", {APPLIED: AWAY, WAIT: "0x10 1x12 0x60"}, {115: 0, 145: 0, 155: 1}),
     ("ConfigNotApplied", {LOOK: TICKING, PASS: "0+5x10 50x60"}, {110: 0, 150: 1}),
     ("PolicyDrops", {'vpn_denied_packets_total{node="a"}': "0+50x60"}, {60: 0, 150: 1}),
     ("PolicyDrops", {'vpn_denied_packets_total{node="a"}': "0+1x60"}, {150: 0}),

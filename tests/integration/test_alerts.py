@@ -21,6 +21,21 @@ WITH_ALL: dict[str, Any] = BASE | {
     "monitoring": {"node": "a", "alertmanager": {"webhook": "https://hooks.example.org/alerts"}},
 }
 
+# A node that says what it shall and something else, and three that say too much: at all, of one thing, of many things.
+ANSWERS = r"""
+mkdir /tmp/1 /tmp/2 /tmp/3 /tmp/4
+printf 'vpn_kernel 1\nother 1\n' >/tmp/1/metrics.txt
+seq -f 'vpn_one{number="%.0f"} 1' 100000 >/tmp/2/metrics.txt
+printf 'vpn_one{text="%0300d"} 1\n' 0 >/tmp/3/metrics.txt
+seq -f 'vpn_one{number="%.0f"} 1' 200 >/tmp/4/metrics.txt
+for one in 1 2 3 4; do busybox httpd -p 127.0.0.$one:9586 -h /tmp/$one; done
+prometheus --config.file=prometheus.yml --storage.tsdb.path=/tmp/data --log.level=error >/dev/null 2>&1 &
+ask() { busybox wget -q -O - "http://127.0.0.1:9090/api/v1/query?query=$1" 2>/dev/null || true; }
+until ask 'count(up)' | grep -qF ',"4"]'; do sleep 0.1; done
+ask '{job="nodes",__name__!~"(scrape_|ALERTS).*"}'
+echo # what has no end may be lost
+"""
+
 
 @pytest.fixture(scope="module")
 def image(hosts: Hosts) -> Iterator[str]:
@@ -71,3 +86,12 @@ def test_a_rule_that_does_otherwise_is_found(hosts: Hosts, image: str, tmp_path:
     (tmp_path / "cases.json").write_text(json.dumps(document("rules.yml")))
     with pytest.raises(ContainerError):
         said(hosts, image, tmp_path, "promtool test rules cases.json")
+
+
+def test_a_node_in_wrong_hands_fills_no_prometheus(hosts: Hosts, image: str, tmp_path: Path) -> None:
+    config = BASE | {"nodes": [{"name": name} for name in "abcd"], "monitoring": {"node": "a", "scrapeInterval": 1}}
+    there = written(tmp_path, config) / "prometheus.yml"
+    there.write_text(there.read_text().replace("10.0.0.", "127.0.0."))
+    found = json.loads(said(hosts, image, tmp_path, ANSWERS))["data"]["result"]
+    told = {(one["metric"]["node"], one["metric"]["__name__"]): one["value"][1] for one in found}
+    assert told == {("a", "vpn_kernel"): "1", ("a", "up"): "1", **{(node, "up"): "0" for node in "bcd"}}

@@ -12,8 +12,10 @@ from docker.errors import NotFound
 from tests.integration.conftest import NODES
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
+from vpn.model.report import parse
 
 WORKLOADS = ("it-server", "it-client")
+ANSWER_SECONDS = 6  # of a carrier, whoever is away
 
 
 def page_again(hosts: Hosts, seconds: float = 10) -> float:
@@ -85,6 +87,23 @@ def state(hosts: Hosts) -> list[str]:
     commands = ("wg show wg0 listen-port", "wg show wg0 allowed-ips", "nft -s list table inet dstack_vpn")
     looks = (*commands, "ip -br -4 address show dev wg0", "ip route show", "cat /sys/class/net/wg0/mtu")
     return [hosts.run("it-b", *look.split())[1] for look in looks]
+
+
+def test_a_node_that_nobody_looks_at_writes_nothing_and_one_look_tells_of_now(mesh: Stack, hosts: Hosts) -> None:
+    def changed(path: str) -> str:
+        return hosts.out("it-a", "stat", "--format=%y", path)
+
+    written, passed = changed("/etc/wireguard"), changed("/run/wireguard/state")
+    eventually(lambda: changed("/run/wireguard/state") != passed, 15, f"another pass in {mesh.name}")
+    assert changed("/etc/wireguard") == written
+    told = parse(hosts.out("it-config", "carrier", "report", "a", "b")).nodes
+    assert max(told[node].age for node in ("a", "b")) < 1
+    hosts.get("it-b").pause()
+    try:
+        told = parse(hosts.out("it-config", "carrier", "report", "a", "b")).nodes
+    finally:
+        hosts.get("it-b").unpause()
+    assert told["a"].age < told["b"].age < ANSWER_SECONDS, "who does not answer is waited for, not long"
 
 
 def test_a_report_that_cannot_be_written_ends_no_tunnel(mesh: Stack, hosts: Hosts) -> None:

@@ -1,14 +1,17 @@
-"""A hundred nodes are planned in seconds."""
+"""Many nodes: planned in seconds, looked at in two."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.integration.cli import Cli
 from tests.integration.stack import Stack
 
 COUNT = 100
 SECONDS = 10
 TRIES = 3  # what is measured is the plan, not what else the machine does
+LOOKED_AT, LOOK_SECONDS, LOOKS = 50, 2, 10
 CONFIG: dict[str, Any] = {
     "name": "its",
     "vpnRange": "10.84.0.0/24",
@@ -39,3 +42,22 @@ def test_a_preview_names_every_mistake(tmp_path: Path) -> None:
     assert "the configuration has 103 mistakes; nothing was touched" in said
     missing = [number for number in range(COUNT) if f"nodes[{number}].host: 'nowhere' is not a host" not in said]
     assert missing == []
+
+
+def test_fifty_nodes_are_looked_at_in_two_seconds(tmp_path: Path) -> None:
+    """All of them run, on one engine; the first seconds are theirs, who meet 1225 times."""
+    stack = Stack(tmp_path / "its", CONFIG | {"nodes": CONFIG["nodes"][:LOOKED_AT]}, name="its")
+    try:
+        stack.up()
+        vpn = Cli(tmp_path / "mesh.json")
+        vpn.outputs.write_text(json.dumps(stack.outputs()))
+        times: list[float] = []
+        while len(times) < LOOKS and min(times, default=LOOK_SECONDS) >= LOOK_SECONDS:
+            times.append(vpn.seconds("status"))
+        assert min(times) < LOOK_SECONDS, times
+        nodes = vpn.data("status")[1]["nodes"]
+        assert len(nodes) == LOOKED_AT
+        assert {one["applied"] == one["wanted"] is not None for one in nodes} == {True}
+        assert {len(one["peers"]) for one in nodes} == {LOOKED_AT - 1}, "all of them told how they are"
+    finally:
+        stack.destroy()

@@ -362,7 +362,7 @@ def test_what_takes_a_while_to_show(vpn: Cli, hosts: Hosts, outputs: dict[str, A
             hosts.out("itst-c", "ip", "link", "del", "wg0")
             eventually(finds(vpn, "c: there is no WireGuard"), 2 * SOON)
         hosts.get("itst-c").restart(timeout=5)  # it has its devices and its firewall anew
-        eventually(lambda: vpn.findings().get("b: it is not well", "").startswith("said nothing for "), SETTLED)
+        eventually(lambda: vpn.findings().get("b: it is not well", "").startswith("does not answer"), SETTLED)
 
 
 def deafened(hosts: Hosts, peer: str) -> None:

@@ -69,7 +69,7 @@ def test_a_node_that_nobody_can_look_into(well: Checkup) -> None:
 
 def test_what_no_check_knows_is_told_all_the_same(mesh: dict[str, Any]) -> None:
     found = only(checkup(mesh, reported(seen(mesh), "b", age=45)))
-    assert (found.place, found.found) == ("b", "said nothing for 45 s")
+    assert (found.place, found.found) == ("b", "does not answer; what it last said is 45 s old")
     assert "docker restart wireguard-b" in found.fix
 
 

@@ -45,6 +45,20 @@ SCRAPED = """\
     {
       "job_name": "nodes",
       "metrics_path": "/metrics.txt",
+      "body_size_limit": "36000B",
+      "sample_limit": 120,
+      "label_limit": 30,
+      "label_name_length_limit": 100,
+      "label_value_length_limit": 200,
+      "metric_relabel_configs": [
+        {
+          "source_labels": [
+            "__name__"
+          ],
+          "regex": "vpn_.+",
+          "action": "keep"
+        }
+      ],
       "static_configs": [
         {
           "targets": [
@@ -99,7 +113,8 @@ def files(config: Config) -> dict[str, str]:
 
 def test_what_is_left_out_has_a_default() -> None:
     monitoring = of(parse(BASE))
-    assert (monitoring.node, monitoring.retention, monitoring.interval, monitoring.webhook) == ("b", 15, 5, None)
+    assert (monitoring.node, monitoring.interval, monitoring.webhook) == ("b", 5, None)
+    assert (monitoring.retention, monitoring.size) == (15, 10)
 
 
 @pytest.mark.parametrize("nothing", [{}, None])
@@ -119,6 +134,7 @@ def test_without_settings_there_is_none_and_no_node_listens(nothing: object) -> 
         ({"node": None}, [("monitoring.node", None)]),
         ({"node": ["b"]}, [("monitoring.node", ["b"])]),
         ({"retention": 0}, [("monitoring.retention", 0)]),
+        ({"retentionSize": 0}, [("monitoring.retentionSize", 0)]),
         ({"retention": "15d"}, [("monitoring.retention", "15d")]),
         ({"scrapeInterval": 61}, [("monitoring.scrapeInterval", 61)]),
         ({"scrapeInterval": True}, [("monitoring.scrapeInterval", True)]),
@@ -252,17 +268,29 @@ def test_who_is_not_let_in_yet_is_not_asked() -> None:
     assert '"node": "c"' in render(topology, of(topology))["prometheus.yml"]
 
 
+def test_who_may_have_members_may_say_more() -> None:
+    def most(config: Config) -> int:
+        (job,) = json.loads(files(config)["prometheus.yml"])["scrape_configs"]
+        return int(job["sample_limit"])
+
+    members = {"access": {"enabled": True, "memberRange": "10.96.0.0/24"}}
+    assert most(BASE | members) == most(BASE) + 3 * 256
+
+
 def test_prometheus_asks_the_databases() -> None:
     config = json.loads(files(BASE | CLUSTER)["prometheus.yml"])
     jobs = {one["job_name"]: one["static_configs"] for one in config["scrape_configs"]}
     assert list(jobs) == ["nodes", "postgres", "etcd", "haproxy"]
     assert jobs["postgres"][0]["targets"] == ["10.64.1.250:8008"]
+    kept = [one["metric_relabel_configs"][0]["regex"] for one in config["scrape_configs"]]
+    assert kept == ["vpn_.+", "patroni_.+", "etcd_.+", "haproxy_.+"]
     assert jobs["etcd"][2]["labels"] == {"instance": "etcd-c", "node": "c", "host": "local"}
 
 
 def test_what_prometheus_takes_only_at_its_start() -> None:
-    assert files(with_monitoring(retention=30))["arguments"].splitlines() == [
+    assert files(with_monitoring(retention=30, retentionSize=2))["arguments"].splitlines() == [
         "--storage.tsdb.retention.time=30d",
+        "--storage.tsdb.retention.size=2GB",
         "--web.external-url=http://monitoring.vpn.dstack:9090/",
     ]
 

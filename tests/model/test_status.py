@@ -61,7 +61,9 @@ def test_a_dead_node_is_not_believed_for_what_it_said_before(mesh: dict[str, Any
 
 
 def test_a_node_that_is_silent(mesh: dict[str, Any]) -> None:
-    assert node(mesh, reported(seen(mesh), "b", age=31), "b").trouble == "said nothing for 31 s"
+    assert (
+        node(mesh, reported(seen(mesh), "b", age=31), "b").trouble == "does not answer; what it last said is 31 s old"
+    )
     assert node(mesh, reported(seen(mesh), "b", age=29), "b").trouble == ""
 
 

@@ -16,7 +16,11 @@ FACTS = """\
 b 10.0.0.2 KEYB=
 c 10.0.0.3 KEYC=
 d 10.0.0.4 KEYD=
-# handshakes
+# state
+ok, new keys wait for their moment
+# dataplane
+userspace wireguard-go
+# latest-handshakes
 KEYB=\t1795621372
 KEYC=\t1795621300
 KEYD=\t0
@@ -50,7 +54,6 @@ table inet dstack_vpn {
 e4c9add7ea3e0000000000000000000000000000000000000000000000000000  /etc/wireguard/SHA256SUMS
 a1b2c3d4e5f60000000000000000000000000000000000000000000000000000  /run/wireguard/config/SHA256SUMS
 # node
-dataplane userspace wireguard-go
 applied 0
 now 1795621384
 lease 1
@@ -60,7 +63,7 @@ lease 1
 $(id) KEY= 10.65.0.3 0x0
 4 KEY= x"} 0x0
 """
-ALONE = "# list\n10.0.0.1:9586 none 2\n# node\ndataplane kernel\napplied 1\nnow 1\n"
+ALONE = "# list\n10.0.0.1:9586 none 2\n# state\nok 0123 kernel\n# dataplane\nkernel\n# node\napplied 1\nnow 1\n"
 SAMPLE = re.compile(r'(vpn_[a-z_]+)(\{([a-z]+="[^"\\]*"(,[a-z]+="[^"\\]*")*)\})? ([0-9.e+-]+)')
 
 
@@ -103,7 +106,7 @@ def test_a_node_tells_how_it_is(tmp_path: Path) -> None:
     assert samples["vpn_look_timestamp_seconds"] == "1795621384"
     assert samples["vpn_pass_timestamp_seconds"] == "1795621378"
     assert samples["vpn_config_applied_timestamp_seconds"] == "1795621372"
-    assert samples["vpn_config_applied"] == "0"
+    assert (samples["vpn_config_applied"], samples["vpn_keys_wait"]) == ("0", "1")
     assert samples['vpn_config_info{wanted="e4c9add7ea3e",applied="a1b2c3d4e5f6"}'] == "1"
     assert (samples["vpn_kernel"], samples["vpn_denied_packets_total"]) == ("0", "5")
 
@@ -124,6 +127,7 @@ def test_a_node_without_peers_and_members_says_nothing_of_them(tmp_path: Path) -
     samples = told(tmp_path, ALONE)
     assert not [name for name in samples if "peer" in name or "member" in name]
     assert (samples["vpn_kernel"], samples["vpn_config_applied"]) == ("1", "1")
+    assert samples["vpn_keys_wait"] == "0"
 
 
 def known(folder: Path) -> set[str]:

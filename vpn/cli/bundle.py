@@ -42,7 +42,8 @@ LOOKS = (
     "ip rule show",
     "ss -lntu",
     "cat /run/wireguard/state /run/wireguard/dataplane /run/wireguard/transport",
-    "cat /etc/wireguard/node.env /etc/wireguard/hosts /etc/wireguard/report",
+    "cat /etc/wireguard/node.env /etc/wireguard/hosts",
+    "report",
     "cat /proc/uptime /proc/loadavg /proc/meminfo",
 )
 EACH = 'for one; do echo "$ $one"; $one 2>&1; echo; done'

@@ -1,6 +1,6 @@
 """Sees how a running mesh is, with as few questions as there can be: three a host, however many nodes it has.
 
-What can be long ago is not: containers are listed by their engine now, nodes left their reports in the last seconds.
+What can be long ago is not: containers are listed by their engine now, nodes are asked by their config carrier.
 """
 
 import json
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import docker
@@ -20,6 +21,7 @@ from vpn.model.facts import DatabaseFacts, Facts, GuestFacts, HostFacts, Member,
 from vpn.model.hosts import DOCKER, Host
 from vpn.model.ingress import Ingress, Tls
 from vpn.model.untrusted import shown
+from vpn.outputs import NODE
 
 T = TypeVar("T")
 SECONDS = 15  # for an answer of an engine
@@ -87,8 +89,9 @@ class _Look:
     def host(self) -> HostFacts:
         seen = containers(self.engine, self.outputs["mesh"], [one["container"] for one in self.entries])
         running = {one["name"]: one for one in self.entries if is_running(seen, one)}
+        nodes = [name for name, one in running.items() if one["kind"] == NODE]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            carrier = self._ask(pool, running, "config", self._report)
+            carrier = self._ask(pool, running, "config", partial(self._report, nodes))
             gate = self._ask(pool, running, "gate", self._gate)
             databases = {
                 name: pool.submit(self._database, one["container"])
@@ -112,10 +115,10 @@ class _Look:
     ) -> Future[T] | None:
         return pool.submit(ask, running[name]["container"]) if name in running else None
 
-    def _report(self, container: str) -> tuple[report.HostReport | None, str, float]:
+    def _report(self, nodes: Sequence[str], container: str) -> tuple[report.HostReport | None, str, float]:
         """What the carrier knows, or why there is none, and how far, at least, the host's clock is ahead of ours."""
         asked = time.time()
-        status, text = run(self.engine, container, "carrier", "report")
+        status, text = run(self.engine, container, "carrier", "report", *nodes)
         answered = time.time()
         try:
             told = report.parse(text)

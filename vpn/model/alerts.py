@@ -8,7 +8,7 @@ from typing import Any
 from vpn.model.status import stale_after
 
 PASS_STALE = 60  # seconds; the agent passes every five
-NOT_APPLIED = 30  # seconds; an `up` that changes keys takes 15
+NOT_APPLIED = 30  # seconds; a node applies what came within 15, and says so while new keys wait for their moment
 NO_PRIMARY = 30  # seconds; a cluster that loses its primary is without for less
 LEAST_SILENCE = 30  # seconds without another look of a node
 DENIED_RATE = 1  # packets a second
@@ -51,7 +51,7 @@ def _of_nodes(interval: int) -> list[dict[str, Any]]:
         ),
         _alert(
             "ConfigNotApplied",
-            f"vpn_config_applied == 0 or {stuck}",
+            f"(vpn_config_applied == 0 unless vpn_keys_wait == 1) or {stuck}",
             NOT_APPLIED,
             CRITICAL,
             "Node {{ $labels.node }} is not as its config says.",

@@ -27,6 +27,8 @@ class Monitoring:
     """At whose site it is."""
     retention: int
     """Days that samples are kept."""
+    size: int
+    """GB that they take at most; the oldest go first."""
     interval: int
     """Seconds between two questions to a node."""
     webhook: str | None = field(default=None, repr=False)

@@ -6,10 +6,16 @@ from typing import Any
 
 from vpn.model import alerts
 from vpn.model.monitoring import METRICS_PORT, PORT, Monitoring
-from vpn.model.postgres import METRICS_PORTS, Place
+from vpn.model.postgres import METRICS_PORTS, POSTGRES, Place
 from vpn.model.topology import Node, Topology
 
 SCRAPE_TIMEOUT = 2  # seconds; who takes longer for a small file is as good as away
+# What a node in wrong hands could say without end. An answer beyond a limit is none, and the node is told to be down.
+OF_NODE, OF_PEER, OF_MEMBER = 100, 10, 3  # samples, rounded up
+OF_DATABASE = 20_000  # samples; a member of a cluster tells some hundreds
+SAMPLE_SIZE = 300  # bytes, with its name and its part of what is said of the name
+LABEL_LIMITS = {"label_limit": 30, "label_name_length_limit": 100, "label_value_length_limit": 200}
+TOLD_BY = {POSTGRES: "patroni"}  # whose metrics begin otherwise than with what the container is
 ALERTMANAGER = "127.0.0.1:9093"
 REPEAT = "4h"
 
@@ -31,7 +37,11 @@ def url(topology: Topology, monitoring: Monitoring) -> str:
 
 def _arguments(topology: Topology, monitoring: Monitoring) -> tuple[str, ...]:
     """What Prometheus takes only when it starts (prometheus(1))."""
-    return f"--storage.tsdb.retention.time={monitoring.retention}d", f"--web.external-url={url(topology, monitoring)}"
+    return (
+        f"--storage.tsdb.retention.time={monitoring.retention}d",
+        f"--storage.tsdb.retention.size={monitoring.size}GB",
+        f"--web.external-url={url(topology, monitoring)}",
+    )
 
 
 def _prometheus(topology: Topology, monitoring: Monitoring) -> dict[str, Any]:
@@ -53,14 +63,27 @@ def _prometheus(topology: Topology, monitoring: Monitoring) -> dict[str, Any]:
 
 def _nodes(topology: Topology) -> dict[str, Any]:
     targets = [_target(f"{node.address}:{METRICS_PORT}", node.name, node) for node in topology.inside]
-    return {"job_name": "nodes", "metrics_path": "/metrics.txt", "static_configs": targets}
+    members = topology.access.member_range.num_addresses if topology.access else 0
+    most = OF_NODE + OF_PEER * len(topology.nodes) + OF_MEMBER * members
+    return {"job_name": "nodes", "metrics_path": "/metrics.txt", **_limits(most, "vpn"), "static_configs": targets}
+
+
+def _limits(samples: int, prefix: str) -> dict[str, Any]:
+    """How much one answer may say, and of what."""
+    allowed = {"source_labels": ["__name__"], "regex": f"{prefix}_.+", "action": "keep"}
+    limits = {"body_size_limit": f"{samples * SAMPLE_SIZE}B", "sample_limit": samples, **LABEL_LIMITS}
+    return {**limits, "metric_relabel_configs": [allowed]}
 
 
 def _databases(topology: Topology) -> list[dict[str, Any]]:
     """A job for each kind of container of a PostgreSQL cluster."""
     places = topology.postgres.places if topology.postgres else ()
     return [
-        {"job_name": kind, "static_configs": [_place(topology, one) for one in places if one.kind == kind]}
+        {
+            "job_name": kind,
+            **_limits(OF_DATABASE, TOLD_BY.get(kind, kind)),
+            "static_configs": [_place(topology, one) for one in places if one.kind == kind],
+        }
         for kind in (METRICS_PORTS if places else ())
     ]
 

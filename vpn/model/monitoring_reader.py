@@ -8,10 +8,11 @@ from vpn.model.hosts import Host
 from vpn.model.monitoring import MONITORING, SLOWEST, Monitoring
 from vpn.model.reader import NOT_SHOWN, Reader, is_http
 
-MONITORING_KEYS = ("node", "retention", "scrapeInterval", "alertmanager")
-MONITORING_DEFAULTS: Mapping[str, Any] = {"retention": 15, "scrapeInterval": 5}
+MONITORING_KEYS = ("node", "retention", "retentionSize", "scrapeInterval", "alertmanager")
+MONITORING_DEFAULTS: Mapping[str, Any] = {"retention": 15, "retentionSize": 10, "scrapeInterval": 5}
 ALERTMANAGER_KEYS = ("webhook",)
 LONGEST = 3650  # days
+LARGEST = 10_000  # GB
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class MonitoringReader:
         return Monitoring(
             node=str(node),
             retention=reader.number("retention", 1, LONGEST),
+            size=reader.number("retentionSize", 1, LARGEST),
             interval=reader.number("scrapeInterval", 1, SLOWEST),
             webhook=self._webhook(),
         )

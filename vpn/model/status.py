@@ -12,7 +12,7 @@ from vpn.model.report import NodeReport, Tunnel
 # Seconds after a handshake (WireGuard paper, 6.1): past the one, a packet makes the next, past the other, its key ends.
 REKEY_AFTER, REJECT_AFTER = 120, 180
 HANDSHAKE_TAKES = 30  # seconds, when some of its packets are lost: they are repeated every five
-SILENT = 30  # seconds without a report; a node makes one every five
+SILENT = 30  # seconds that the last report of a node which does not answer may be old
 UDP, TCP = "udp", "tcp"
 OK = "ok"
 PRIMARY_ROLES = ("primary", "master")
@@ -351,7 +351,7 @@ def _report_trouble(host: HostFacts, report: NodeReport | None, key: str) -> str
     if report is None:
         return "told nothing yet" if host.report else "nobody tells how it is"
     if report.age > SILENT:
-        return f"said nothing for {report.age:.0f} s"
+        return f"does not answer; what it last said is {report.age:.0f} s old"
     if not report.state.startswith(OK):
         return report.state
     return "" if report.public_key == key else f"its key is {report.public_key or 'none'} instead of {key}"

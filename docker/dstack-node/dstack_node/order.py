@@ -20,7 +20,7 @@ SIGNATURE = re.compile(r"[0-9a-f]{128}")
 NODE, RELAY = "node", "relay"
 NODE_CONFIG, RELAY_CONFIG = "wg0.conf", "settings.json"
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-EXCHANGED = frozenset({"asked", "applied", "switch-at", "report"})
+EXCHANGED = frozenset({"asked", "applied", "switch-at", "report", "tell"})
 INTERFACE = "[Interface]"
 
 
