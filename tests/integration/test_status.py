@@ -10,11 +10,12 @@ import socket
 import subprocess
 import tarfile
 import xml.etree.ElementTree as ET
-from base64 import b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import docker.errors
 import pytest
@@ -22,8 +23,8 @@ import pytest
 from tests.integration.cli import VPN, Cli
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.stack import Stack
-from vpn.model.keys import KeyRing
-from vpn.model.redaction import REMOVED
+from vpn.cli.__main__ import main
+from vpn.model.redaction import REMOVED, Redaction
 
 HOST_PORT = 56920
 CONFIG: dict[str, Any] = {
@@ -448,20 +449,21 @@ def test_logs_of_nobody(vpn: Cli) -> None:
 def test_a_bundle_holds_no_secret(
     vpn: Cli, stack: Stack, hosts: Hosts, outputs: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Canaries in a log: secrets of the state, and others that only look like some."""
+    """Canaries in logs: secrets of the mesh, however they are written, and others that only look like some."""
     resources = (stack.api.export_stack().deployment or {})["resources"]
     (seed,) = [
         json.loads(one["outputs"]["result"]["plaintext"]) for one in resources if "RandomPassword" in one["type"]
     ]
-    known = [seed, KeyRing(seed=seed, mesh="itst").preshared_key("a", "b", 1).base64()]
+    keys = [form for key in live_secrets(hosts) for form in written(key)]
     other = [b64encode(secrets.token_bytes(31) + b"x").decode(), secrets.token_hex(12), secrets.token_hex(11)]
-    said = f"{known[0]} <{known[1]}> key: {other[0]}, password={other[1]} http://me:{other[2]}@db/"
-    hosts.out("itst-b", "sh", "-c", f"echo '{said}' >/proc/1/fd/1")
+    said = f"{seed} <{keys[0]}> key: {other[0]}, password={other[1]} http://me:{other[2]}@db/"
+    log_of(hosts, "itst-b", said)
+    log_of(hosts, "itst-client", *(f'{{"it": "{form}"}} at {form}/x' for form in (*keys, *written(seed))))
     texts = bundle(vpn.command("bundle", "-o", str(tmp_path / "by-mesh.tar.gz")), {}, tmp_path / "by-mesh.tar.gz")
-    assert_clean(texts, [*known[1:], *other])
+    assert canaries_in(texts, [*keys, *other]) == []
     by_stack = [str(VPN), "bundle", "--stack", "itst", "-o", str(tmp_path / "by-stack.tar.gz")]
     texts = bundle(by_stack, stack.variables, tmp_path / "by-stack.tar.gz")
-    assert_clean(texts, [*known, *other])
+    assert canaries_in(texts, [*keys, *written(seed), *other]) == []
     (log,) = [text for name, text in texts.items() if name.endswith("local/b/log.txt")]
     assert f"{REMOVED} <{REMOVED}> key: {REMOVED}, password={REMOVED} http://{REMOVED}@db/" in log
     looks = next(text for name, text in texts.items() if name.endswith("local/a/looks.txt"))
@@ -469,16 +471,57 @@ def test_a_bundle_holds_no_secret(
         assert text in looks, "what helps is still there"
 
 
+def test_without_redaction_there_is_no_bundle_and_without_the_proof_there_are_canaries(
+    vpn: Cli, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = live_secrets(hosts)
+    log_of(hosts, "itst-client", *keys)
+    file = tmp_path / "bundle.tar.gz"
+    arguments = ["bundle", "--mesh", str(vpn.outputs), "-o", str(file)]
+    monkeypatch.setattr(Redaction, "clean", lambda _, text: text)
+    assert main(arguments) == 1
+    assert "itst-client/log.txt holds a secret of the mesh" in capsys.readouterr().err
+    assert not file.exists()
+    monkeypatch.setattr(Redaction, "left", lambda _, __: [])
+    with suppress(SystemExit):
+        main(arguments)
+    assert {canary for _, canary in canaries_in(read(file), keys)} == set(keys)
+
+
+def live_secrets(hosts: Hosts) -> list[str]:
+    """What WireGuard itself has at a node: its private key, and the keys of its pairs."""
+    shared = [line.split()[1] for line in hosts.out("itst-a", "wg", "show", "wg0", "preshared-keys").splitlines()]
+    return [hosts.out("itst-a", "wg", "show", "wg0", "private-key").strip(), *shared]
+
+
+def written(secret: str) -> list[str]:
+    """A secret, and how programs write it."""
+    text = secret.encode()
+    forms = [secret, quote(secret, safe=""), b64encode(text).decode(), text.hex()]
+    with suppress(ValueError):
+        return [*forms, b64decode(secret, validate=True).hex(), urlsafe_b64encode(b64decode(secret)).decode()]
+    return forms
+
+
+def log_of(hosts: Hosts, name: str, *lines: str) -> None:
+    """Say it as the container's first process does."""
+    hosts.out(name, "sh", "-c", 'for line; do printf "%s\\n" "$line"; done >/proc/1/fd/1', "sh", *lines)
+
+
 def bundle(command: list[str], env: Mapping[str, str], file: Path) -> dict[str, str]:
     """Have one made, and read it."""
     subprocess.run(command, check=True, timeout=SETTLED, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
     assert file.stat().st_mode & 0o777 == 0o600
+    return read(file)
+
+
+def read(file: Path) -> dict[str, str]:
     with tarfile.open(file) as tar:
         return {one.name: (tar.extractfile(one) or io.BytesIO()).read().decode() for one in tar}
 
 
-def assert_clean(texts: Mapping[str, str], canaries: Sequence[str]) -> None:
+def canaries_in(texts: Mapping[str, str], canaries: Sequence[str]) -> list[tuple[str, str]]:
+    """Which are still there, and in what."""
     names = {name.removeprefix("vpn-bundle/") for name in texts}
     assert {"outputs.json", "status.json", "doctor.json", "versions.json", "local/chain/log.txt"} <= names
-    found = [name for name, text in texts.items() for canary in canaries if canary in text]
-    assert found == []
+    return [(name, canary) for name, text in texts.items() for canary in canaries if canary in text]

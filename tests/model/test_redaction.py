@@ -1,7 +1,7 @@
 """Secrets are taken out however they are written, what is public stays, and a search finds what is left."""
 
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
 import pytest
@@ -28,6 +28,9 @@ REDACTION = Redaction.of([PRIVATE, PASSWORD, URL, PUBLIC, "short"], [PUBLIC])
         f'{{"rpcUrl": {json.dumps(URL)}}}',
         f"https://x/?key={quote(PRIVATE, safe='')}",
         f"Basic {b64encode(PASSWORD.encode()).decode()}",
+        f"private_key={bytes(range(200, 232)).hex()}",
+        f"x{PASSWORD.encode().hex()}x",
+        f"/keys/{urlsafe_b64encode(bytes(range(200, 232))).decode()}",
     ],
 )
 def test_a_known_secret_is_taken_out(text: str) -> None:
@@ -35,7 +38,7 @@ def test_a_known_secret_is_taken_out(text: str) -> None:
     cleaned = REDACTION.clean(text)
     assert REMOVED in cleaned
     assert REDACTION.left(cleaned) == []
-    for secret in (PRIVATE, PASSWORD, URL, quote(PRIVATE, safe="")):
+    for secret in (PRIVATE, PASSWORD, URL, quote(PRIVATE, safe=""), bytes(range(200, 232)).hex()):
         assert secret not in cleaned
 
 

@@ -6,7 +6,7 @@ known public one, a private key in PEM, the password in a URL, the value of some
 
 import json
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,6 +128,9 @@ class Redaction:
 
 
 def _written(secret: str) -> tuple[str, ...]:
-    """How else it may be written: within JSON, in a URL, and as base64."""
+    """How else it may be written: within JSON, in a URL, as base64 or in hexadecimal; a key by its bytes as well."""
     forms = {json.dumps(secret)[1:-1], quote(secret, safe=""), b64encode(secret.encode()).decode().rstrip("=")}
+    forms |= {secret.encode().hex()}
+    if KEY.fullmatch(secret):
+        forms |= {b64decode(secret).hex(), secret.replace("+", "-").replace("/", "_").rstrip("=")}
     return tuple(sorted(forms - {secret}))
