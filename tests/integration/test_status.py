@@ -90,6 +90,7 @@ def restore(hosts: Hosts, name: str) -> None:
     container = hosts.get(name)
     if container.status == "paused":
         container.unpause()
+        container.restart(timeout=5)  # which Docker takes for well sooner than by its next look at the health
     elif container.status != "running":
         container.start()
 
