@@ -1,6 +1,7 @@
 """Connections to the Docker engines of hosts, for what Pulumi's provider does not do."""
 
 import asyncio
+import struct
 import subprocess
 import tempfile
 import threading
@@ -8,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import docker
 from vpn.model.hosts import Host
 
 SECONDS = 60  # for an answer
+HEAD = struct.Struct(">xxxxL")
 ASK_SECONDS = 15
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 SSH_FIX = "make `ssh {} docker version` work without a question; options belong into ~/.ssh/config"
@@ -29,6 +31,22 @@ class Engine(docker.APIClient):  # type: ignore[misc] # it has no types
     """
 
     trust_env = property(lambda _: False, lambda _, __: None)
+
+    def _read_from_socket(self, response: Any, stream: bool, *rest: Any, **more: Any) -> Any:  # noqa: FBT001 (the SDK's)
+        """All output of a command; the SDK reads past the buffer where it may begin (docker/docker-py#3332)."""
+        if stream:
+            return super()._read_from_socket(response, stream, *rest, **more)
+        self._disable_socket_timeout(self._get_raw_response_socket(response))
+        try:
+            return b"".join(_frames(response.raw._fp.fp))  # noqa: SLF001 (as the SDK does)
+        finally:
+            response.close()
+
+
+def _frames(reader: IO[bytes]) -> Iterator[bytes]:
+    """What was printed: every piece comes after its kind and its size (Docker Engine API, attach to a container)."""
+    while len(head := reader.read(HEAD.size)) == HEAD.size:
+        yield reader.read(*HEAD.unpack(head))
 
 
 @contextmanager

@@ -4,19 +4,17 @@ Compose gets the ready configuration as a file; Pulumi derives it from its state
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bootstrap import apt
 from bootstrap.failure import BootstrapError
 from tests.bench import compose_file
-from tests.bench.engine import NODE_IMAGE, PREFIX, containers, docker, wait_for_ping
+from tests.bench.engine import NODE_IMAGE, PREFIX, containers, wait_for_ping
 from tests.bench.shell import BenchError, run, say, seconds
 from tests.bench.stack import Stack, config, container
 from tests.bench.table import Row, Target
+from tests.compose import compose_command
 from vpn.components.container import GRACE_SECONDS
 
 CARRIER = f"{PREFIX}-config"
@@ -101,14 +99,8 @@ def _row(step: str, ours: Iterable[Mapping[str, float]], theirs: Iterable[Mappin
     return Row(name=f"2 nodes: {step}", unit="s", against="compose", **values)
 
 
-def _command() -> list[str]:
-    """Compose as a plugin of docker, else the older program, which Debian has a package of."""
-    if "compose" in docker("info", "--format", "{{range .ClientInfo.Plugins}}{{.Name}} {{end}}").split():
-        return ["docker", "compose"]
-    if shutil.which("docker-compose") is None:
-        say("compose: installing docker-compose")
-        try:
-            apt.install("docker-compose", why="the bench compares with it", env=os.environ)
-        except BootstrapError as error:
-            raise BenchError(str(error)) from None
-    return ["docker-compose"]
+def _command() -> tuple[str, ...]:
+    try:
+        return compose_command()
+    except BootstrapError as error:
+        raise BenchError(str(error)) from None

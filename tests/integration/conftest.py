@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 import docker
-from tests.integration.hosts import Hosts
+from tests.integration.hosts import Hosts, client_of
 from tests.integration.stack import Stack
+from vpn.engines import Engine
 
 NODES = [{"name": "a"}, {"name": "b"}]
 CONFIG: dict[str, Any] = {
@@ -27,7 +28,7 @@ CONFIG: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def hosts() -> Iterator[Hosts]:
     """The containers of this machine's engine."""
-    client = docker.from_env()
+    client = client_of(Engine(**docker.utils.kwargs_from_env(), timeout=60))
     yield Hosts(client)
     client.close()
 

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import docker
-from tests.integration.hosts import eventually
+from tests.integration.hosts import client_of, eventually
 from tests.integration.network import Namespace, behind_this_machine, run
+from vpn import engines as docker_engine
 
 BASE = "debian:trixie-slim"
 NAMESPACE = "it-engine"
@@ -65,7 +66,7 @@ class Engine:
     @contextmanager
     def connected(self) -> Iterator[docker.DockerClient]:
         """A connection to this engine."""
-        client = docker.DockerClient(self.url, timeout=60)
+        client = client_of(docker_engine.Engine(self.url, timeout=60))
         try:
             yield client
         finally:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from docker.models.containers import Container
 
 import docker
+from vpn.engines import Engine
 
 
 def eventually(what: Callable[[], bool], seconds: float, message: str = "") -> float:
@@ -20,6 +21,14 @@ def eventually(what: Callable[[], bool], seconds: float, message: str = "") -> f
         assert waited < seconds, f"not within {seconds} s: {message or what}"
         time.sleep(0.1)
     return time.monotonic() - started
+
+
+def client_of(engine: Engine) -> docker.DockerClient:
+    """The SDK's client on our kind of connection, which loses nothing of what a command prints."""
+    client = docker.DockerClient(version=engine.api_version)
+    client.api.close()
+    client.api = engine
+    return client
 
 
 @dataclass

@@ -18,6 +18,7 @@ from dstack_simulator.certificates import Authority
 from dstack_simulator.collateral import collateral
 from dstack_simulator.guest import MRTD, Guest
 
+from tests.compose import compose_command
 from tests.integration.engine import Engine, engine_in
 from tests.integration.hosts import Hosts, eventually
 from tests.integration.network import Namespace, behind_this_machine
@@ -127,7 +128,7 @@ class Vm:
 
     def compose(self, *arguments: str) -> None:
         """Run docker-compose, as the guest does."""
-        command = ["docker-compose", "--project-name", "dstack", "--file", str(self.run / "docker-compose.yaml")]
+        command = [*compose_command(), "--project-name", "dstack", "--file", str(self.run / "docker-compose.yaml")]
         done = subprocess.run(
             [*command, *arguments],
             env={"DOCKER_HOST": self.engine.url, "PATH": "/usr/local/bin:/usr/bin:/bin"},
