@@ -76,9 +76,14 @@ class Hosts:
         process = self.get(node).attrs["State"]["Pid"]
         os.kill(process, signal.SIGSTOP)
         try:
+            eventually(lambda: not self._applies(node), 10, "a pass that had begun is through")
             yield
         finally:
             os.kill(process, signal.SIGCONT)
+
+    def _applies(self, node: str) -> bool:
+        processes = self.get(node).top(ps_args="-eo pid,args")["Processes"]
+        return any("bin/apply" in words for _, words in processes)
 
     def ids(self, *names: str) -> dict[str, tuple[str, str]]:
         """Container ID and start time by name: equal before and after means untouched."""
