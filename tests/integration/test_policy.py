@@ -287,8 +287,8 @@ def test_check_looks_for_itself(ruled: Stack, hosts: Hosts, tmp_path: Path) -> N
 
 def test_a_look_that_fails_is_no_sign_that_something_is_denied(ruled: Stack, hosts: Hosts) -> None:
     nowhere = probe.Place(engine=hosts.client.api, container=f"{NAME}-nobody")
-    beside = replace(nowhere, image=hosts.get(f"{NAME}-a").attrs["Image"])
-    assert probe.connect(beside, ADDRESS["a"], "80") == probe.Found.FAILED
+    for tools in (f"{NAME}-a", f"{NAME}-nobody"):
+        assert probe.connect(replace(nowhere, tools=tools), ADDRESS["a"], "80") == probe.Found.FAILED
     assert hosts.client.containers.list(all=True, filters={"label": "dstack-vpn.probe"}) == []
     assert probe.ping(nowhere, [ADDRESS["a"]]) == {ADDRESS["a"]: probe.Found.FAILED}
     assert probe.connect(nowhere, ADDRESS["a"], "80") == probe.Found.FAILED, ruled.name

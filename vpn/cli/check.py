@@ -83,12 +83,11 @@ def _looks(outputs: Outputs, at: Mapping[str, Engine]) -> Iterator[Callable[[], 
 
 
 def _place(test: Mapping[str, Any], at: Mapping[str, Engine], tools: Mapping[str, str]) -> Place | None:
-    """Where a test's packets come from; beside a workload, from an image that has tools: that of a node there."""
+    """Where a test's packets come from; beside a workload, with the tools of a node there."""
     if not test["container"]:
         return None
-    engine = at[test["host"]]
-    image = "" if test["isNode"] else engine.inspect_container(tools[test["host"]])["Image"]
-    return Place(engine=engine, container=test["container"], image=image)
+    host = test["host"]
+    return Place(engine=at[host], container=test["container"], tools="" if test["isNode"] else tools[host])
 
 
 def _pinged(name: str, place: Place, others: Mapping[str, str], peers: frozenset[str]) -> list[Line]:
@@ -125,7 +124,8 @@ def _table(lines: list[Line]) -> Table:
     table = Table("from", "to", "what", "wanted", "found", "handshake", "")
     for line in lines:
         found = f"[bold red]{line.found}[/]" if not line.ok else line.found
-        handshake = "" if line.handshake is None else age_text(line.handshake)
+        is_tunnel = line.what == PING and line.wanted == Found.REACHED.value
+        handshake = age_text(line.handshake) if is_tunnel else ""
         table.add_row(line.source, line.target, line.what, line.wanted, found, handshake, _mark(line))
     return table
 

@@ -205,8 +205,9 @@ def run(engine: Engine, container: str, *command: str, seconds: int = SECONDS) -
         return 1, str(error.explanation or error)
 
 
-def run_beside(engine: Engine, container: str, image: str, *command: str) -> str:
-    """Output of a command in a container of its own in the network of another, which may have no tools."""
+def run_beside(engine: Engine, container: str, tools: str, *command: str) -> str:
+    """Output of a command in the network of a container, which may have no tools, with the image of one that has."""
+    image = engine.inspect_container(tools)["Image"]
     settings = engine.create_host_config(network_mode=f"container:{container}", cap_drop=["ALL"], read_only=True)
     bounded = ["timeout", "--signal=KILL", str(SECONDS), *command]
     made = engine.create_container(image, bounded, host_config=settings, labels=[PROBE_LABEL])["Id"]

@@ -33,14 +33,14 @@ class Place:
 
     engine: Engine
     container: str
-    image: str = ""
-    """To look from beside the container, where it has no tools of its own; empty: from inside."""
+    tools: str = ""
+    """A container with an image to look from beside this one, which has no tools of its own; empty: from inside."""
 
     def run(self, *command: str) -> Sequence[str]:
         """The words that a command prints there; none when the engine cannot run it."""
         try:
-            if self.image:
-                return look.run_beside(self.engine, self.container, self.image, *command).split()
+            if self.tools:
+                return look.run_beside(self.engine, self.container, self.tools, *command).split()
             return look.run(self.engine, self.container, *command)[1].split()
         except (docker.errors.DockerException, OSError):
             return ()
