@@ -12,7 +12,7 @@ from postgres_cluster.process import IDENTITY, RUN, Process
 from postgres_cluster.turn import RESTART, turn
 
 PRIMARY_ROLES = ("primary", "master")
-SETTLED = 3.0  # seconds until Patroni has made of a new config what it needs a restart for
+SETTLED = 3.0  # seconds for what Patroni does in one of its rounds, which are loop_wait apart
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--dbname=postgres")
 
 
@@ -110,9 +110,14 @@ class Postgres:
     def _unsettled(self) -> str:
         """Whether this member may not yet know what the config wants of it."""
         config = self._patroni.config()
-        if config != self._dynamic(config):
-            self._settled_at = time.monotonic() + SETTLED
+        if config != self._dynamic(config):  # Patroni sees what it needs a restart for after the round that brought it
+            self._settled_at = time.monotonic() + self._a_round
         return "the config of the cluster is not in effect yet" if time.monotonic() < self._settled_at else ""
+
+    @property
+    def _a_round(self) -> float:
+        """Seconds until every Patroni has seen what is now, and done what follows from it."""
+        return float(self._wanted["dynamic"]["loop_wait"]) + SETTLED
 
     def _restarted(self, state: dict[str, Any], *, is_primary: bool) -> str:
         if not state.get("pending_restart"):
@@ -120,7 +125,7 @@ class Postgres:
             return ""
         now = time.monotonic()
         self._waits_since = self._waits_since or now
-        if is_primary and now < self._waits_since + self._wanted["dynamic"]["loop_wait"] + SETTLED:
+        if is_primary and now < self._waits_since + self._a_round:
             return "a change needs a restart; whether others need it, too, they tell at their next look"
         return self._take_turn()
 
