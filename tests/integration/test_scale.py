@@ -11,7 +11,7 @@ from tests.integration.stack import Stack
 COUNT = 100
 SECONDS = 10
 TRIES = 3  # what is measured is the plan, not what else the machine does
-LOOKED_AT, LOOK_SECONDS, LOOKS = 50, 2, 10
+LOOKED_AT, LOOK_SECONDS, LOOKS = 50, 2, 30
 CONFIG: dict[str, Any] = {
     "name": "its",
     "vpnRange": "10.84.0.0/24",
@@ -45,7 +45,7 @@ def test_a_preview_names_every_mistake(tmp_path: Path) -> None:
 
 
 def test_fifty_nodes_are_looked_at_in_two_seconds(tmp_path: Path) -> None:
-    """All of them run, on one engine; the first seconds are theirs, who meet 1225 times."""
+    """All of them run, on one engine; the first minute is theirs, who meet 1225 times on its processors."""
     stack = Stack(tmp_path / "its", CONFIG | {"nodes": CONFIG["nodes"][:LOOKED_AT]}, name="its")
     try:
         stack.up()
